@@ -39,8 +39,7 @@ case " \$* " in
   *" --bootstrap-server"*) server=() ;;
   *) server=(--bootstrap-server "$kafka_plain") ;;
 esac
-exec java -Xmx256m -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile="$kafka_folder/quiet.properties" \\
-  -cp "$kafka_folder/libs/*" $1 "\${server[@]}" "\$@"
+exec ${java_tool[*]@Q} $1 "\${server[@]}" "\$@"
 SCRIPT
 }
 

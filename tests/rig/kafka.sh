@@ -17,8 +17,7 @@ kafka_up() { # the node address must exist
   for id in "${formatting[@]}"; do wait "$id" || die "Formatting a broker's storage failed; the logs are in $state/logs."; done
   for id in "${brokers[@]}"; do broker_launch "$id"; done
   for id in "${brokers[@]}"; do broker_await "$id"; done
-  java -Xmx128m -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile="$kafka_folder/quiet.properties" \
-    -cp "$kafka_folder/classes:$kafka_folder/libs/*" Acls "$kafka_plain" "${#brokers[@]}" "$rig_source/kafka/acls" \
+  "${java_tool[@]}" Acls "$kafka_plain" "${#brokers[@]}" "$rig_source/kafka/acls" \
     > "$state/logs/acls.log" 2>&1 || die "Granting the principals' rights failed; see $state/logs/acls.log."
 }
 
@@ -28,15 +27,14 @@ broker_format() { # ID
     scram+=(--add-scram "SCRAM-SHA-512=[name=$name,password=$(password_of "$name")]")
     scram+=(--add-scram "SCRAM-SHA-256=[name=$name,password=$(password_of "$name")]")
   done
-  java -Xmx128m -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile="$kafka_folder/quiet.properties" -cp "$kafka_folder/libs/*" \
-    kafka.tools.StorageTool format --cluster-id "$cluster_id" --config "$kafka/broker-$1.properties" "${scram[@]}" \
+  "${java_tool[@]}" kafka.tools.StorageTool format --cluster-id "$cluster_id" --config "$kafka/broker-$1.properties" "${scram[@]}" \
     > "$state/logs/format-$1.log" 2>&1
 }
 
 broker_launch() { # ID
   keep_log "broker-$1"
   process_start "$state/run/broker-$1" "$state/logs/broker-$1.log" \
-    java -Xmx512m -XX:+UseG1GC -XX:+ExitOnOutOfMemoryError -Dlog4j2.configurationFile="$kafka/log4j2.properties" \
+    java -Xmx512m -XX:+UseG1GC -XX:+ExitOnOutOfMemoryError -XX:SharedArchiveFile="$class_archive_folder/kafka.jsa" -Dlog4j2.configurationFile="$kafka/log4j2.properties" \
     -cp "$kafka_folder/libs/*" kafka.Kafka "$kafka/broker-$1.properties"
 }
 
@@ -67,16 +65,11 @@ kafka_health() { # prints what is wrong, nothing when all is well
   for id in "${brokers[@]}"; do
     if process_is_paused "$state/run/broker-$id"; then echo "broker $id is paused"; continue; fi
     process_lives "$state/run/broker-$id" || { echo "broker $id does not run"; continue; }
-    for port in 1909 2909 4909; do
-      port_answers "$port$id" || echo "broker $id does not answer on port $port$id"
+    port_answers 127.0.0.1 "1909$id" || echo "broker $id does not answer on 127.0.0.1:1909$id"
+    for port in "2909$id" "4909$id"; do
+      port_answers "$node_ip" "$port" || echo "broker $id does not answer on $node_ip:$port"
     done
   done
-}
-
-port_answers() { # PORT: those of the plain listeners for the host are on the loopback address alone
-  local address=$node_ip
-  case $1 in 1909?) address=127.0.0.1 ;; esac
-  (exec 3<> "/dev/tcp/$address/$1") 2> /dev/null
 }
 
 kafka_repair() { # brings back what a test left stopped or paused; the data are still there
@@ -89,6 +82,5 @@ kafka_repair() { # brings back what a test left stopped or paused; the data are 
 }
 
 kafka_tool() { # CLASS ARGUMENTS...
-  exec java -Xmx256m -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile="$kafka_folder/quiet.properties" \
-    -cp "$kafka_folder/libs/*" "$@"
+  exec "${java_tool[@]}" "$@"
 }

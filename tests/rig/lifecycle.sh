@@ -82,14 +82,14 @@ refuse_second_rig() {
 refuse_taken_ports() {
   local port
   for port in 2379 2380 10249 10250 10256 10257 10259; do
-    if (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null; then
+    if port_answers 127.0.0.1 "$port"; then
       die "Port $port is taken by another program (perhaps another Kubernetes); stop that first, the rig needs it."
     fi
   done
 }
 
 rig_fingerprint() { # of everything that shapes a running rig
-  hash_of "$rig_source"/{cluster,cluster-configuration,kafka,kafka-configuration}.sh "$rig_source/kafka/acls" <<< "$kubernetes_folder $kafka_folder"
+  hash_of "$rig_source"/{cluster,cluster-configuration,kafka,kafka-configuration}.sh "$rig_source/kafka/acls" <<< "$kubernetes_folder $class_archive_folder"
 }
 
 rig_status() {

@@ -68,3 +68,5 @@ wait_until() { # SECONDS WHAT COMMAND...
   shift 2
   until_deadline "$seconds" "$@" || die "Waited $seconds s for $what in vain; the logs are in $state/logs."
 }
+
+port_answers() { (exec 3<> "/dev/tcp/$1/$2") 2> /dev/null; } # ADDRESS PORT

@@ -18,7 +18,7 @@ say() { printf 'rig: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
 # shellcheck source-path=SCRIPTDIR
-for part in process prerequisites artifacts leftovers cluster cluster-configuration kafka kafka-configuration environment image lifecycle; do
+for part in process prerequisites class-archive artifacts leftovers cluster cluster-configuration kafka kafka-configuration environment image lifecycle; do
   # shellcheck source=/dev/null
   source "$rig_source/$part.sh"
 done
