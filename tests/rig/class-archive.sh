@@ -10,7 +10,7 @@ build_class_archive() { # FOLDER
   training_properties "$folder" > "$folder/training.properties"
   train_with "$lists/format" kafka.tools.StorageTool format --cluster-id "$cluster_id" --config "$folder/training.properties" \
     --add-scram 'SCRAM-SHA-512=[name=training,password=training]'
-  java -XX:DumpLoadedClassList="$lists/broker" -Xmx512m -Dlog4j2.configurationFile="$kafka_folder/quiet.properties" \
+  timeout 120 java -XX:DumpLoadedClassList="$lists/broker" -Xmx512m -Dlog4j2.configurationFile="$kafka_folder/quiet.properties" \
     -cp "$kafka_folder/libs/*" kafka.Kafka "$folder/training.properties" &
   broker=$!
   train_with "$lists/rights" Acls 127.0.0.1:19191 1 "$rig_source/kafka/acls"

@@ -6,39 +6,33 @@
 
 image_build_and_load() { # NAME:TAG BINARY...: prints the reference of the image by its content, NAME:HASH
   [ $# -ge 2 ] || usage
-  local name=$1 first hash archive dockerfile=$checkout/Dockerfile work unique
+  local name=$1 program work hash archive unique dockerfile=$checkout/Dockerfile
   shift
-  for first in "$@"; do [ -x "$first" ] || die "There is no program $first; build it first."; done
-  [ "$(basename "$1")" = weir ] || dockerfile=$rig_source/image/Dockerfile
+  for program in "$@"; do [ -x "$program" ] || die "There is no program $program; build it first."; done
   rig_prerequisites
-  hash=$(image_hash "$dockerfile" "$@")
+  work=$(mktemp -d "$cache/.building-XXXXXX")
+  "$rig_source/image/tree.sh" "$work/tree" "$@"
+  if [ "$(basename "$1")" != weir ]; then
+    dockerfile=$rig_source/image/Dockerfile
+    ln -s "/usr/local/bin/$(basename "$1")" "$work/tree/program"
+  fi
+  hash=$(tar --sort=name --mtime=@0 --create --directory "$work" tree | hash_of "$dockerfile")
   unique=${name%:*}:$hash
   archive=$cache/images/$(tr '/:' '__' <<< "$name")-$hash.tar
-  if [ ! -f "$archive" ]; then
-    say "building $name"
-    mkdir -p "$cache/images" "$state/logs"
-    work=$(mktemp -d "$cache/.building-XXXXXX")
-    (set -e; image_build "$dockerfile" "$work" "$unique" "$@") > "$state/logs/image.log" 2>&1 &
-    wait $! || die "Building $name failed; the tail of $state/logs/image.log: $(tail -n 5 "$state/logs/image.log" | tr '\n' ' ')"
-    rm -f "$cache/images/$(tr '/:' '__' <<< "$name")"-*.tar
-    mv "$work/image.tar" "$archive"
-    rm -rf "$work"
-  fi
+  [ -f "$archive" ] || image_build "$dockerfile" "$work" "$unique" "$archive"
+  rm -rf "$work"
   if process_lives "$state/run/containerd"; then image_load "$archive" "$name" "$unique"; fi
   printf '%s\n' "$unique"
 }
 
-image_hash() { # DOCKERFILE BINARY...
-  hash_of "$@" "$rig_source/image/tree.sh" <<< "${*##*/}"
-}
-
-image_build() { # DOCKERFILE FOLDER REFERENCE BINARY...
-  local dockerfile=$1 folder=$2 reference=$3
-  shift 3
-  "$rig_source/image/tree.sh" "$folder/tree" "$@"
-  if [ "$dockerfile" != "$checkout/Dockerfile" ]; then ln -s "/usr/local/bin/$(basename "$1")" "$folder/tree/program"; fi
-  mkdir "$folder/empty"
-  oci_archive "$dockerfile" "$folder/empty" "$reference" "$folder/image.tar" --target runtime --build-context "builder=$folder/tree"
+image_build() { # DOCKERFILE FOLDER REFERENCE ARCHIVE: the tree in FOLDER stands in for the Dockerfile's stage `builder`
+  local log=$state/logs/image.log
+  say "building the image $3"
+  mkdir -p "$cache/images" "$state/logs" "$2/empty"
+  (set -e; oci_archive "$1" "$2/empty" "$3" "$2/image.tar" --target runtime --build-context "builder=$2/tree") > "$log" 2>&1 &
+  wait $! || die "Building the image $3 failed; the tail of $log: $(tail -n 5 "$log" | tr '\n' ' ')"
+  rm -f "${4%-*}"-*.tar
+  mv "$2/image.tar" "$4"
 }
 
 oci_archive() { # DOCKERFILE CONTEXT REFERENCE ARCHIVE [BUILD_OPTION...]

@@ -3,6 +3,7 @@
 #
 # Each broker N listens three times: without authentication on 127.0.0.1:1909N (host tools, the other brokers; pods cannot reach it),
 # with SASL_SSL on the node address at port 2909N (host and pods), and without authentication on the node address at 4909N for pods.
+# A stopped broker may register again when its session has ended: a short session makes restarts short.
 # Whoever comes without authentication is ANONYMOUS, a super user: rights are only tested through SASL_SSL.
 
 principals=(admin weir worker app nobody)
@@ -83,6 +84,8 @@ share.coordinator.state.topic.num.partitions=3
 share.coordinator.state.topic.replication.factor=3
 share.coordinator.state.topic.min.isr=2
 group.initial.rebalance.delay.ms=0
+broker.heartbeat.interval.ms=1000
+broker.session.timeout.ms=6000
 auto.create.topics.enable=false
 delete.topic.enable=true
 default.replication.factor=3

@@ -2,6 +2,8 @@
 # The rig: one real Kubernetes node and three real Kafka brokers as plain processes on this machine.
 #
 # This file is the entry: it finds the folders, takes the lock and calls the part that does the work. See README.md.
+# `shellcheck -x rig.sh` checks all parts together.
+# shellcheck source-path=SCRIPTDIR
 set -euo pipefail
 
 rig_source=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -17,11 +19,18 @@ machine_owner=/run/weir-rig.owner
 say() { printf 'rig: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
-# shellcheck source-path=SCRIPTDIR
-for part in process prerequisites class-archive artifacts leftovers cluster cluster-configuration kafka kafka-configuration environment image lifecycle; do
-  # shellcheck source=/dev/null
-  source "$rig_source/$part.sh"
-done
+source "$rig_source/process.sh"
+source "$rig_source/prerequisites.sh"
+source "$rig_source/class-archive.sh"
+source "$rig_source/artifacts.sh"
+source "$rig_source/leftovers.sh"
+source "$rig_source/cluster.sh"
+source "$rig_source/cluster-configuration.sh"
+source "$rig_source/kafka.sh"
+source "$rig_source/kafka-configuration.sh"
+source "$rig_source/environment.sh"
+source "$rig_source/image.sh"
+source "$rig_source/lifecycle.sh"
 
 usage() {
   cat >&2 <<'TEXT'
