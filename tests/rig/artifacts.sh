@@ -32,8 +32,8 @@ rig_build() {
   artifact "$kafka_folder" "Kafka's jars" build_kafka
   artifact "$class_archive_folder" "the archive of Kafka's classes" build_class_archive
   artifact "$pause_folder" "the pause image" build_pause
-  artifact "$kubernetes_folder" "Kubernetes $kubernetes_version (4 minutes on two cores, once)" build_kubernetes
-  artifact "$helm_folder" "Helm $helm_version (1 to 2 minutes, once)" build_helm
+  artifact "$kubernetes_folder" "Kubernetes $kubernetes_version (several minutes, once)" build_kubernetes
+  artifact "$helm_folder" "Helm $helm_version (some minutes, once)" build_helm
 }
 
 artifact() { # FOLDER WHAT FUNCTION: calls FUNCTION with an empty folder unless FOLDER exists
