@@ -84,10 +84,10 @@ impl Cluster {
         Ok(Self { service: Arc::new(Service::start(native, client_id)?), timeout: DEFAULT_TIMEOUT })
     }
 
-    /// The same handle with another time limit for each of its calls.
+    /// The same handle with another time limit for each of its calls; clones made before keep theirs.
     #[must_use]
-    pub fn with_timeout(&self, timeout: Duration) -> Self {
-        Self { service: self.service.clone(), timeout }
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
     }
 
     /// The connection's last fault since a broker last answered; `None` when all is well or nothing was asked yet.

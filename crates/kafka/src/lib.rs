@@ -7,6 +7,7 @@
 pub mod cluster;
 pub mod description;
 pub mod error;
+pub mod lag;
 pub mod settings;
 
 #[allow(unsafe_code, reason = "the rest of Weir reaches librdkafka through this module and stays safe")]
@@ -19,4 +20,5 @@ pub use description::{
     NewTopic, OffsetSpec, PartitionDescription, TopicDescription,
 };
 pub use error::{Fault, KafkaError};
+pub use lag::{GroupSample, GroupWatch, LagSampler};
 pub use settings::{ConnectionSettings, Password, Sasl, SettingsError, Tls};
