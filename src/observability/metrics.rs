@@ -19,27 +19,6 @@ use weir_model::{GroupLag, Lag};
 type Number = Gauge<u64, AtomicU64>;
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
-/// How a reconcile ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum ReconcileResult {
-    /// Everything is as it should be, or was made so.
-    Success,
-    /// It failed in a way that another attempt may mend.
-    Transient,
-    /// It failed in a way that only a change of the object can mend.
-    Terminal,
-}
-
-impl ReconcileResult {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Transient => "transient_error",
-            Self::Terminal => "terminal_error",
-        }
-    }
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
     kind: &'static str,
@@ -169,9 +148,9 @@ impl Metrics {
         registry
     }
 
-    /// A reconcile of `kind` ended.
-    pub(crate) fn reconcile_finished(&self, kind: &'static str, result: ReconcileResult, took: Duration) {
-        self.reconciles.get_or_create(&ReconcileLabels { kind, result: result.as_str() }).inc();
+    /// A reconcile of `kind` ended; `result` is `ok`, `retry` or the bounded category of its error.
+    pub(crate) fn reconciled(&self, kind: &'static str, result: &'static str, took: Duration) {
+        self.reconciles.get_or_create(&ReconcileLabels { kind, result }).inc();
         self.reconcile_durations.get_or_create(&KindLabel { kind }).observe(took.as_secs_f64());
     }
 
@@ -186,7 +165,7 @@ impl Metrics {
     }
 
     /// A request to brokers failed; `category` is the error's bounded category.
-    pub(crate) fn kafka_error(&self, api: &'static str, category: &'static str) {
+    pub(crate) fn kafka_failed(&self, api: &'static str, category: &'static str) {
         self.kafka_errors.get_or_create(&ErrorLabels { api, category }).inc();
     }
 
@@ -273,17 +252,17 @@ mod tests {
     #[test]
     fn every_series_has_the_prefix_and_the_documented_labels() {
         let metrics = Metrics::new();
-        metrics.reconcile_finished("Topic", ReconcileResult::Terminal, Duration::from_millis(3));
+        metrics.reconciled("Topic", "retry", Duration::from_millis(3));
         metrics.set_leader(true);
         metrics.kafka_request("DescribeTopics", Duration::from_millis(30));
-        metrics.kafka_error("DescribeTopics", "timeout");
+        metrics.kafka_failed("DescribeTopics", "timeout");
         metrics.group_sampled("shop", "billing", &sample(Lag::Known(42)));
         metrics.group_replicas("shop", "billing", 12, 1);
         metrics.scaler_decided("Up", "LagAboveTarget");
         let text = text(&metrics);
         for line in [
             "weir_build_info{version=\"0.1.0\"} 1",
-            "weir_reconcile_total{kind=\"Topic\",result=\"terminal_error\"} 1",
+            "weir_reconcile_total{kind=\"Topic\",result=\"retry\"} 1",
             "weir_reconcile_duration_seconds_bucket{le=\"0.005\",kind=\"Topic\"} 1",
             "weir_leader 1",
             "weir_kafka_request_duration_seconds_count{api=\"DescribeTopics\"} 1",
