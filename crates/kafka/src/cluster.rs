@@ -75,7 +75,8 @@ impl Cluster {
             ("queue.buffering.max.kbytes", "1024"),
             ("queue.buffering.max.messages", "100"),
             ("log.queue", "true"),
-            ("log_level", "5"),
+            // Broken connections that are nobody's fault yet are logged as information; `service` reads them.
+            ("log_level", "6"),
         ];
         let mut properties = settings.client_properties();
         properties

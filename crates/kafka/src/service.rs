@@ -232,13 +232,29 @@ impl ServingThread {
                     warn!(client_id, code = code_name(code), text, "Kafka client error");
                 }
             }
-            EventKind::Log { level, facility, line } => match level {
-                ..=4 => warn!(client_id, facility, line, "librdkafka"),
-                5..=6 => debug!(client_id, facility, line, "librdkafka"),
-                _ => trace!(client_id, facility, line, "librdkafka"),
-            },
+            EventKind::Log { level, facility, line } => {
+                if facility == "FAIL" {
+                    self.board.fail(&closed_connection(&line), Instant::now());
+                }
+                match level {
+                    ..=4 => warn!(client_id, facility, line, "librdkafka"),
+                    5..=6 => debug!(client_id, facility, line, "librdkafka"),
+                    _ => trace!(client_id, facility, line, "librdkafka"),
+                }
+            }
         }
     }
+}
+
+/// Reads the log line of a connection that failed. When the broker closes it, librdkafka raises no error.
+fn closed_connection(line: &str) -> Fault {
+    let words = line.split_once("]: ").map_or(line, |(_thread, words)| words);
+    let hint = if words.contains("Disconnected") && words.contains("APIVERSION_QUERY") {
+        "; a listener that closes new connections usually expects TLS where there is none, or the reverse"
+    } else {
+        ""
+    };
+    Fault::Transport(format!("{words}{hint}"))
 }
 
 #[cfg(test)]
@@ -289,6 +305,14 @@ mod tests {
         assert_eq!(board.fault(), Some(authentication()));
         board.fail(&Fault::AllBrokersDown, now + FAULT_FADES_AFTER + Duration::from_secs(1));
         assert_eq!(board.fault(), Some(Fault::AllBrokersDown));
+    }
+
+    #[test]
+    fn a_listener_that_hangs_up_at_once_gives_a_hint_about_tls() {
+        let hung_up =
+            "[thrd:h:1/bootstrap]: h:1/bootstrap: Disconnected (after 0ms in state APIVERSION_QUERY)";
+        let Fault::Transport(text) = closed_connection(hung_up) else { panic!("a broken connection") };
+        assert!(text.starts_with("h:1/bootstrap: Disconnected") && text.contains("TLS"), "{text}");
     }
 
     #[test]

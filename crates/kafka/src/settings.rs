@@ -134,8 +134,6 @@ impl ConnectionSettings {
             ("reconnect.backoff.ms", "100".to_owned()),
             // Bounds how long a repaired broker, password or certificate goes unnoticed.
             ("reconnect.backoff.max.ms", "5000".to_owned()),
-            // Brokers close idle connections; that is no news.
-            ("log.connection.close", "false".to_owned()),
             // KIP-714: clients report to nobody but Weir.
             ("enable.metrics.push", "false".to_owned()),
         ];
