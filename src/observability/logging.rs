@@ -107,7 +107,7 @@ where
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut line = Map::new();
-        line.insert("timestamp".into(), jiff::Timestamp::now().to_string().into());
+        line.insert("timestamp".into(), k8s_openapi::jiff::Timestamp::now().to_string().into());
         line.insert("level".into(), event.metadata().level().as_str().into());
         line.insert("service".into(), SERVICE.into());
         line.insert("target".into(), event.metadata().target().into());

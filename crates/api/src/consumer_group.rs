@@ -315,6 +315,9 @@ pub struct ConsumerGroupStatus {
     /// What is not processed yet; written with every decision and at most once a minute otherwise, in two significant digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag: Option<LagStatus>,
+    /// When `lag` was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_time: Option<Time>,
     /// The last decisions, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 3))]
@@ -372,6 +375,7 @@ impl Default for ConsumerGroupStatus {
             topics: Vec::new(),
             partitions: None,
             lag: None,
+            lag_time: None,
             decisions: Vec::new(),
             effective: TextMap::new(),
             conditions: Vec::new(),

@@ -3,6 +3,9 @@
 //! This crate defines shapes, CEL rules, printer columns and conditions, and turns them into manifests. It contains
 //! no client, no Kafka and no clock. The operator, the tests and the command-line plugin use it.
 
+#![allow(unreachable_pub, reason = "kube's derive repeats each struct inside a function")]
+#![allow(clippy::duplicated_attributes, reason = "each printer column repeats the names of its settings")]
+
 pub mod condition;
 pub mod connection;
 pub mod consumer_group;

@@ -1,0 +1,131 @@
+//! Why pods do not run, in words. Pure.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use kube::ResourceExt;
+
+/// Something that keeps a pod from working.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    /// One word, from a bounded list.
+    pub(crate) reason: &'static str,
+    /// A full sentence that names the pod.
+    pub(crate) message: String,
+}
+
+/// The first trouble among the pods, the gravest kind first.
+pub(crate) fn trouble(pods: &[Arc<Pod>]) -> Option<Trouble> {
+    let alive = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    let mut found: Vec<Trouble> = alive.filter_map(|pod| of_pod(pod)).collect();
+    found.sort_by_key(|t| (rank(t.reason), t.message.clone()));
+    found.into_iter().next()
+}
+
+fn rank(reason: &str) -> usize {
+    let order = ["ImageUnavailable", "ContainerConfigInvalid", "Crashing", "Unschedulable"];
+    order.iter().position(|r| *r == reason).unwrap_or(order.len())
+}
+
+fn of_pod(pod: &Pod) -> Option<Trouble> {
+    let status = pod.status.as_ref()?;
+    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    let in_container = containers.filter_map(|c| of_container(pod, c)).next();
+    in_container.or_else(|| unschedulable(pod))
+}
+
+fn of_container(pod: &Pod, container: &ContainerStatus) -> Option<Trouble> {
+    let waiting = container.state.as_ref()?.waiting.as_ref()?;
+    let detail = waiting.message.clone().unwrap_or_default();
+    let (name, container_name) = (pod.name_any(), &container.name);
+    match waiting.reason.as_deref()? {
+        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => Some(Trouble {
+            reason: "ImageUnavailable",
+            message: format!(
+                "The image {} of container {container_name} in pod {name} cannot be had: {detail}. Check the image's name, \
+                 its registry and the pull secrets.",
+                container.image
+            ),
+        }),
+        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => Some(Trouble {
+            reason: "ContainerConfigInvalid",
+            message: format!("Container {container_name} in pod {name} cannot be started: {detail}."),
+        }),
+        "CrashLoopBackOff" => Some(Trouble {
+            reason: "Crashing",
+            message: format!(
+                "Container {container_name} in pod {name} ended {} times{}; see kubectl logs {name} -c {container_name} \
+                 --previous.",
+                container.restart_count,
+                ending(container)
+            ),
+        }),
+        _ => None,
+    }
+}
+
+/// How a container ended last.
+fn ending(container: &ContainerStatus) -> String {
+    let last = container.last_state.as_ref().and_then(|s| s.terminated.as_ref());
+    last.map_or_else(String::new, |ended| {
+        let said = ended.message.as_deref().map(str::trim).filter(|m| !m.is_empty());
+        let said = said.map_or_else(String::new, |m| {
+            let tail: Vec<char> = m.chars().rev().take(200).collect();
+            format!(", saying: {}", tail.into_iter().rev().collect::<String>())
+        });
+        format!(", the last time with exit code {}{said}", ended.exit_code)
+    })
+}
+
+fn unschedulable(pod: &Pod) -> Option<Trouble> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let scheduled = conditions.iter().find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
+    (scheduled.reason.as_deref() == Some("Unschedulable")).then(|| Trouble {
+        reason: "Unschedulable",
+        message: format!(
+            "Pod {} finds no node: {}",
+            pod.name_any(),
+            scheduled.message.clone().unwrap_or_default()
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(waiting: &str) -> Arc<Pod> {
+        let pod = serde_json::json!({
+            "metadata": {"name": "billing-1"},
+            "status": {"containerStatuses": [{
+                "name": "worker", "image": "nowhere/x:1", "imageID": "", "ready": false, "restartCount": 4,
+                "state": {"waiting": {"reason": waiting, "message": "not found"}},
+                "lastState": {"terminated": {"exitCode": 3, "message": "no configuration"}}
+            }]}
+        });
+        Arc::new(serde_json::from_value(pod).expect("a valid pod"))
+    }
+
+    #[test]
+    fn an_image_that_cannot_be_had_is_named() {
+        let found = trouble(&[pod("ImagePullBackOff")]).expect("trouble");
+        assert_eq!(found.reason, "ImageUnavailable");
+        assert!(found.message.contains("nowhere/x:1"), "{}", found.message);
+    }
+
+    #[test]
+    fn a_crash_tells_how_often_and_with_what_code() {
+        let found = trouble(&[pod("CrashLoopBackOff")]).expect("trouble");
+        assert_eq!(found.reason, "Crashing");
+        assert!(
+            found.message.contains("4 times") && found.message.contains("exit code 3"),
+            "{}",
+            found.message
+        );
+    }
+
+    #[test]
+    fn starting_is_no_trouble() {
+        assert_eq!(trouble(&[pod("ContainerCreating")]), None);
+    }
+}
