@@ -73,6 +73,8 @@ impl ConnectionWatch {
     /// An error event of the client. Errors of single requests come here too; most of them are retried silently.
     pub(crate) fn error(&self, error: &KafkaError, reason: &str) {
         let Some(code) = error.rdkafka_error_code() else { return };
+        // Durations and counts of the client's own bookkeeping would make every repetition a new sentence.
+        let reason = reason.split_once(" (after ").map_or(reason, |(reason, _)| reason);
         if let Some((cause, sentence)) = self.judge(code, reason) {
             self.faults.set(cause, &sentence);
         } else {
@@ -129,6 +131,11 @@ impl ConnectionWatch {
 
 /// Forwards a line of librdkafka's own log. It may be called from the client's threads.
 pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    // Failed connections come as error events too, from which the fault is made and logged once.
+    if facility == "FAIL" {
+        tracing::debug!(facility, "{message}");
+        return;
+    }
     match level {
         RDKafkaLogLevel::Emerg
         | RDKafkaLogLevel::Alert
@@ -155,6 +162,17 @@ mod tests {
         assert_eq!(faults.current(), "");
         watch.error(&refused, "b: connection refused");
         assert_eq!(faults.current(), "");
+    }
+
+    #[test]
+    fn a_repeated_failure_is_the_same_sentence() {
+        let faults = Arc::new(Faults::default());
+        let watch = ConnectionWatch::new(Arc::clone(&faults));
+        let refused = KafkaError::Global(RDKafkaErrorCode::Authentication);
+        watch.error(&refused, "k: refused (after 322ms in state AUTH_REQ)");
+        let first = faults.current();
+        watch.error(&refused, "k: refused (after 5ms in state AUTH_REQ, 3 identical error(s) suppressed)");
+        assert_eq!(faults.current(), first);
     }
 
     #[test]

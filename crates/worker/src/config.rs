@@ -1,6 +1,7 @@
 //! Reads and checks `config.json` and the connection's files. Opens no connection. Called by `main`, once.
 
 use std::{
+    error::Error,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -17,9 +18,9 @@ use crate::client;
 /// The configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
-    #[error("failed to read {}: {source}", path.display())]
+    #[error("failed to read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("failed to understand {}: {source}", path.display())]
+    #[error("failed to understand {}", path.display())]
     Parse { path: PathBuf, source: serde_json::Error },
     #[error(
         "failed to use the configuration: it has version {0}, this worker knows version {CONFIG_VERSION} only; run the worker image of the operator's release"
@@ -29,6 +30,18 @@ pub(crate) enum ConfigError {
     Invalid(String),
     #[error(transparent)]
     Connection(#[from] SettingsError),
+}
+
+/// The error with its causes, as a sentence.
+pub(crate) fn explain(error: &ConfigError) -> String {
+    let mut sentence = format!("The worker cannot start: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        sentence.push_str(": ");
+        sentence.push_str(&error.to_string());
+        cause = error.source();
+    }
+    sentence + "."
 }
 
 /// Everything that a worker needs to begin.
@@ -127,5 +140,12 @@ mod tests {
         assert!(parse(&document(1, 3), Path::new("c")).is_ok());
         let error = parse(&document(1, 0), Path::new("c")).expect_err("no key can be drawn from none");
         assert!(error.to_string().contains("cardinality"), "{error}");
+    }
+
+    #[test]
+    fn a_refusal_names_the_file_and_the_place_in_it() {
+        let error = parse("{", Path::new("/x/config.json")).expect_err("half a document");
+        let sentence = explain(&error);
+        assert!(sentence.contains("/x/config.json") && sentence.contains("line 1"), "{sentence}");
     }
 }

@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     let options = cli.role.options();
     let loaded = match Loaded::read(&options.config, &options.credentials) {
         Ok(loaded) => loaded,
-        Err(error) => return refuse(&cli, &error.to_string()),
+        Err(error) => return refuse(&cli, &config::explain(&error)),
     };
     observability::init(&loaded.config.namespace, &loaded.config.name);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

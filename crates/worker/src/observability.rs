@@ -46,15 +46,29 @@ where
     ) -> fmt::Result {
         let mut fields = Fields(Map::new());
         event.record(&mut fields);
-        let mut line = Map::new();
-        line.insert("timestamp".to_owned(), rfc3339(SystemTime::now()).into());
-        line.insert("level".to_owned(), event.metadata().level().as_str().into());
-        line.insert("service".to_owned(), "weir-worker".into());
-        line.insert("namespace".to_owned(), self.namespace.as_str().into());
-        line.insert("name".to_owned(), self.name.as_str().into());
-        line.append(&mut fields.0);
-        writeln!(writer, "{}", Value::Object(line))
+        let coordinates = [
+            ("timestamp", rfc3339(SystemTime::now())),
+            ("level", event.metadata().level().to_string()),
+            ("service", "weir-worker".to_owned()),
+            ("message", fields.0.remove("message").and_then(text).unwrap_or_default()),
+            ("namespace", self.namespace.clone()),
+            ("name", self.name.clone()),
+        ];
+        // Written by hand because people read it too, and a map would sort the message away from the front.
+        let mut separator = '{';
+        for (name, value) in coordinates {
+            write!(writer, "{separator}\"{name}\":{}", Value::from(value))?;
+            separator = ',';
+        }
+        for (name, value) in fields.0 {
+            write!(writer, ",{}:{value}", Value::from(name))?;
+        }
+        writeln!(writer, "}}")
     }
+}
+
+fn text(value: Value) -> Option<String> {
+    if let Value::String(text) = value { Some(text) } else { None }
 }
 
 struct Fields(Map<String, Value>);
@@ -104,7 +118,7 @@ fn rfc3339(time: SystemTime) -> String {
 }
 
 /// How fast a counter grew over the last seconds. Time is passed in.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct RateMeter {
     samples: VecDeque<(Duration, u64)>,
 }
@@ -112,6 +126,11 @@ pub(crate) struct RateMeter {
 const RATE_WINDOW: Duration = Duration::from_secs(5);
 
 impl RateMeter {
+    /// For a counter that stands at zero at moment zero.
+    pub(crate) fn starting_at_zero() -> Self {
+        Self { samples: VecDeque::from([(Duration::ZERO, 0)]) }
+    }
+
     /// Notes that the counter stood at `count` at `now` (since any fixed moment) and tells records per second.
     pub(crate) fn sample(&mut self, now: Duration, count: u64) -> u64 {
         self.samples.push_back((now, count));
@@ -149,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_rate_forgets_what_lies_longer_back_than_its_window() {
-        let mut meter = RateMeter::default();
+        let mut meter = RateMeter::starting_at_zero();
         for second in 0..=10 {
             meter.sample(Duration::from_secs(second), second * 100);
         }

@@ -18,7 +18,13 @@ use rdkafka::{
 };
 use weir_model::{Offset, TopicPartition, worker_config::Order};
 
-use super::{Job, lanes::Lanes, rebalance::Context, record::Record, tracker::Tracker};
+use super::{
+    Job,
+    lanes::Lanes,
+    rebalance::Context,
+    record::Record,
+    tracker::{SlotId, Tracker},
+};
 
 /// Numbers every assignment of every partition, so that a completion of an earlier one is recognised and dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,9 +41,11 @@ pub(super) struct Partition {
     pub(super) lanes: Lanes<Job>,
     /// Records in the handler now.
     pub(super) running: usize,
+    /// The latest record that was ever started.
+    started: Option<SlotId>,
     /// What the brokers confirmed in this assignment.
     pub(super) committed: Option<Offset>,
-    /// Being let go: nothing new starts.
+    /// Being let go: see [`Partition::leave`].
     pub(super) leaving: bool,
 }
 
@@ -64,6 +72,7 @@ impl Partition {
             tracker: Tracker::default(),
             lanes: Lanes::new(order),
             running: 0,
+            started: None,
             committed: None,
             leaving: false,
         })
@@ -109,6 +118,25 @@ impl Partition {
         let lane = self.lanes.lane(record.key());
         let slot = self.tracker.push(record.offset);
         self.lanes.enter(lane, Job { record, epoch, slot, lane, failures: 0 })
+    }
+
+    /// A record goes to the handler.
+    pub(super) fn start(&mut self, slot: SlotId) {
+        self.running += 1;
+        self.started = self.started.max(Some(slot));
+    }
+
+    /// Nothing new starts, except the records in between others that already did: without them the position would stay
+    /// behind and the others would be processed twice.
+    pub(super) fn leave(&mut self) {
+        self.leaving = true;
+        let started = self.started;
+        self.lanes.retain_waiting(|job| Some(job.slot) < started);
+    }
+
+    /// Whether a record that did not start yet still has to, although the partition is being let go.
+    pub(super) fn fills_a_gap(&self, job: &Job) -> bool {
+        Some(job.slot) < self.started
     }
 
     /// The position to commit, if it is not committed yet.

@@ -9,7 +9,7 @@ use std::{
 use rdkafka::{TopicPartitionList, consumer::Consumer as _};
 
 use super::{
-    assignment::{self, Epoch},
+    assignment::{self, Epoch, Partition},
     io_thread::IoThread,
     rebalance::Note,
 };
@@ -26,18 +26,20 @@ const NAP: Duration = Duration::from_millis(10);
 impl IoThread {
     /// Lets partitions go. Of lost ones nothing is committed: they already belong to others.
     pub(super) fn revoke(&mut self, partitions: &TopicPartitionList, lost: bool) {
-        let leaving = self.mark_leaving(partitions);
-        self.ready.retain(|job| !leaving.contains(&job.epoch));
-        self.retries.retain(|job| !leaving.contains(&job.epoch));
-        if !lost && !leaving.is_empty() {
+        let leaving = self.leaving(partitions);
+        self.withdraw(&leaving);
+        if lost {
+            self.ready.retain(|job| !leaving.contains(&job.epoch));
+        } else if !leaving.is_empty() {
             let deadline = Instant::now() + REVOKE_DRAIN;
-            while self.any_running(&leaving) && Instant::now() < deadline {
+            while self.is_busy(&leaving) && Instant::now() < deadline {
                 self.shared.heartbeat.beat();
+                self.start_ready();
                 if !self.take_attempts() {
                     self.sleep(NAP);
                 }
-                self.start_ready();
             }
+            self.ready.retain(|job| !leaving.contains(&job.epoch));
             self.commit_all(REVOKE_COMMIT);
         }
         for epoch in &leaving {
@@ -54,24 +56,34 @@ impl IoThread {
         );
     }
 
-    fn mark_leaving(&mut self, partitions: &TopicPartitionList) -> Vec<Epoch> {
+    fn leaving(&self, partitions: &TopicPartitionList) -> Vec<Epoch> {
         let elements = partitions.elements();
-        let mut leaving = Vec::new();
-        for (epoch, partition) in &mut self.partitions {
-            if elements
+        let is_leaving = |partition: &Partition| {
+            elements
                 .iter()
                 .any(|e| *partition.id.topic == *e.topic() && partition.id.partition == e.partition())
-            {
-                partition.leaving = true;
-                partition.lanes.drop_waiting();
-                leaving.push(*epoch);
-            }
-        }
-        leaving
+        };
+        self.partitions.iter().filter(|(_, p)| is_leaving(p)).map(|(epoch, _)| *epoch).collect()
     }
 
-    fn any_running(&self, epochs: &[Epoch]) -> bool {
+    /// Takes back what these partitions queued, except what fills gaps between records that already started.
+    fn withdraw(&mut self, leaving: &[Epoch]) {
+        let partitions = &mut self.partitions;
+        self.ready.retain(|job| {
+            !leaving.contains(&job.epoch) || partitions.get(&job.epoch).is_some_and(|p| p.fills_a_gap(job))
+        });
+        self.retries.retain(|job| !leaving.contains(&job.epoch));
+        for epoch in leaving {
+            if let Some(partition) = partitions.get_mut(epoch) {
+                partition.leave();
+            }
+        }
+    }
+
+    /// Whether records of these partitions are in the handler or about to be.
+    fn is_busy(&self, epochs: &[Epoch]) -> bool {
         epochs.iter().any(|epoch| self.partitions.get(epoch).is_some_and(|p| p.running > 0))
+            || self.ready.iter().any(|job| epochs.contains(&job.epoch))
     }
 
     /// Commits every completed position and waits for the answer, for at most `limit`. A refused commit is repeated:
@@ -105,15 +117,15 @@ impl IoThread {
     pub(super) fn stop(mut self) {
         self.shared.ready.store(false, Ordering::Relaxed);
         self.stopping = true;
-        self.ready.clear();
-        self.retries.retain(|_| false);
-        for partition in self.partitions.values_mut() {
-            partition.lanes.drop_waiting();
-        }
+        let mut all: Vec<Epoch> = self.partitions.keys().copied().collect();
+        self.withdraw(&all);
         let deadline = Instant::now() + STOP_DRAIN;
-        while self.running > 0 && Instant::now() < deadline {
+        while self.is_busy(&all) && Instant::now() < deadline {
             self.shared.heartbeat.beat();
             self.serve_client(Duration::ZERO);
+            // The group may give partitions even now; nothing of them is taken.
+            all = self.partitions.keys().copied().collect();
+            self.start_ready();
             if !self.take_attempts() {
                 self.sleep(NAP);
             }

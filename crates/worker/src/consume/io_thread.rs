@@ -116,7 +116,7 @@ impl IoThread {
             committer,
             stopping: false,
             handler_refused: false,
-            meter: RateMeter::default(),
+            meter: RateMeter::starting_at_zero(),
             metered: Duration::ZERO,
             started: now,
             fatal: None,
@@ -340,7 +340,7 @@ impl IoThread {
         let batch: Vec<Job> = self.ready.drain(..count).collect();
         for job in &batch {
             if let Some(partition) = self.partitions.get_mut(&job.epoch) {
-                partition.running += 1;
+                partition.start(job.slot);
             }
         }
         self.running += count;

@@ -60,10 +60,10 @@ impl<T> Lanes<T> {
         next
     }
 
-    /// Forgets everything that waits; lanes in processing stay busy.
-    pub(super) fn drop_waiting(&mut self) {
+    /// Forgets what waits and is not worth keeping; lanes in processing stay busy.
+    pub(super) fn retain_waiting(&mut self, mut keep: impl FnMut(&T) -> bool) {
         for waiting in self.busy.values_mut() {
-            waiting.clear();
+            waiting.retain(&mut keep);
         }
     }
 }
@@ -103,7 +103,9 @@ mod tests {
         let (a, none) = (lanes.lane(Some(b"a")), lanes.lane(None));
         assert_eq!(lanes.enter(a, 1), Some(1));
         assert_eq!(lanes.enter(none, 2), None);
-        lanes.drop_waiting();
+        assert_eq!(lanes.enter(none, 3), None);
+        lanes.retain_waiting(|item| *item > 2);
+        assert_eq!(lanes.leave(a), Some(3));
         assert_eq!(lanes.leave(a), None);
     }
 }

@@ -133,7 +133,7 @@ fn client_config(mut client: ClientConfig, task: &ConsumeConfig) -> ClientConfig
         ("check.crcs", "true"),
         // Both bounds hold per partition, because partitions have queues of their own.
         ("queued.min.messages", "5000"),
-        ("queued.max.messages.kbytes", "4096"),
+        ("queued.max.messages.kbytes", "1024"),
         ("fetch.queue.backoff.ms", "20"),
         ("fetch.wait.max.ms", "100"),
         ("fetch.message.max.bytes", "1048576"),

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 
 use weir_model::Offset;
 
-/// Names a record in its tracker; valid until the tracker is dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Names a record in its tracker; valid until the tracker is dropped. Ordered like the offsets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SlotId(u64);
 
 #[derive(Debug)]

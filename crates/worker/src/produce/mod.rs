@@ -375,9 +375,7 @@ struct Meter {
 
 impl Meter {
     fn start() -> Self {
-        let mut rate = RateMeter::default();
-        rate.sample(Duration::ZERO, 0);
-        Self { start: Instant::now(), last: Duration::ZERO, rate }
+        Self { start: Instant::now(), last: Duration::ZERO, rate: RateMeter::starting_at_zero() }
     }
 
     fn elapsed(&self) -> Duration {
