@@ -4,8 +4,9 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 cache=${WEIR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/weir}
-helm=$(command -v helm || ls -t "$cache"/helm-*/helm 2> /dev/null | head -n 1)
-[ -n "$helm" ] || { tests/rig/rig.sh build; helm=$(ls -t "$cache"/helm-*/helm | head -n 1); }
+found() { find "$cache" -maxdepth 2 -path "*/helm-*/helm" -type f | sort | tail -n 1; }
+helm=$(command -v helm || found)
+[ -n "$helm" ] || { tests/rig/rig.sh build; helm=$(found); }
 failures=0
 
 check() { # SENTENCE COMMAND...
