@@ -16,6 +16,7 @@ use weir_model::{Offset, TopicPartition, worker_config::Isolation};
 use crate::{
     ClusterDescription, ConfigEntry, ConnectionSettings, Fault, GroupDescription, GroupState, KafkaError,
     NewTopic, OffsetSpec, TopicDescription,
+    coordinator::{Coordinators, Next, Search, Verdict},
     error::code,
     ffi::{AdminCall, Event, Native, Options, code_message, code_name},
     service::Service,
@@ -33,6 +34,9 @@ const SLACK: Duration = Duration::from_millis(250);
 /// Partitions per ListOffsets: librdkafka merges answers in time that grows with the square of it.
 const OFFSETS_PER_CALL: usize = 500;
 
+/// Group id of the handle itself. Brokers see one question about its coordinator and no member.
+const NEVER_JOINED: &str = "weir-never-joined";
+
 /// Each item's own result, by the item's name.
 pub type PerItem<K, V> = BTreeMap<K, Result<V, KafkaError>>;
 
@@ -40,6 +44,7 @@ pub type PerItem<K, V> = BTreeMap<K, Result<V, KafkaError>>;
 #[derive(Clone)]
 pub struct Cluster {
     service: Arc<Service>,
+    coordinators: Arc<Coordinators>,
     timeout: Duration,
 }
 
@@ -71,9 +76,9 @@ impl Cluster {
             ("socket.timeout.ms", "10000"),
             // A moved leader or coordinator is noticed within this time. Only topics that are asked for are fetched.
             ("metadata.max.age.ms", "5000"),
-            // This producer produces nothing.
-            ("queue.buffering.max.kbytes", "1024"),
-            ("queue.buffering.max.messages", "100"),
+            // A group that is never joined; see `ffi::Native`.
+            ("group.id", NEVER_JOINED),
+            ("enable.auto.commit", "false"),
             ("log.queue", "true"),
             // Broken connections that are nobody's fault yet are logged as information; `service` reads them.
             ("log_level", "6"),
@@ -82,7 +87,11 @@ impl Cluster {
         properties
             .extend(own.iter().chain(further).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
         let native = Native::open(&properties)?;
-        Ok(Self { service: Arc::new(Service::start(native, client_id)?), timeout: DEFAULT_TIMEOUT })
+        Ok(Self {
+            service: Arc::new(Service::start(native, client_id)?),
+            coordinators: Arc::default(),
+            timeout: DEFAULT_TIMEOUT,
+        })
     }
 
     /// The same handle with another time limit for each of its calls; clones made before keep theirs.
@@ -109,7 +118,7 @@ impl Cluster {
                 Ok(())
             })
             .await?;
-        event.cluster().ok_or_else(|| unexpected(kind))
+        event.cluster().ok_or_else(|| unexpected(kind.operation()))
     }
 
     /// Topics by name; a topic that does not exist is an item's error.
@@ -275,11 +284,11 @@ impl Cluster {
         &self,
         group: &str,
     ) -> Result<PerItem<TopicPartition, Option<Offset>>, KafkaError> {
-        let kind = AdminCall::GroupOffsets;
-        match self.call(kind, |native, options| native.group_offsets(group, options)).await {
-            Ok(event) => Ok(event.group_offsets(kind.operation())),
+        let read = |event: &Event, operation| Ok(event.group_offsets(operation));
+        let kind = |coordinator| AdminCall::GroupOffsets { coordinator };
+        match self.at_coordinator(group, kind, Native::group_offsets, read).await {
             Err(error) if error.code() == Some(code::GROUP_ID_NOT_FOUND) => Ok(BTreeMap::new()),
-            Err(error) => Err(error),
+            outcome => outcome,
         }
     }
 
@@ -288,9 +297,10 @@ impl Cluster {
     /// # Errors
     /// See [`KafkaError`].
     pub async fn describe_group(&self, group: &str) -> Result<GroupDescription, KafkaError> {
-        let kind = AdminCall::DescribeGroup;
-        let event = self.call(kind, |native, options| native.describe_group(group, options)).await?;
-        match event.group(kind.operation()).ok_or_else(|| unexpected(kind))? {
+        let read =
+            |event: &Event, operation| event.group(operation).unwrap_or_else(|| Err(unexpected(operation)));
+        let kind = |coordinator| AdminCall::DescribeGroup { coordinator };
+        match self.at_coordinator(group, kind, Native::describe_group, read).await {
             Err(error) if error.code() == Some(code::GROUP_ID_NOT_FOUND) => {
                 Ok(GroupDescription { state: GroupState::Dead, assignor: String::new(), members: Vec::new() })
             }
@@ -298,9 +308,50 @@ impl Cluster {
         }
     }
 
-    /// Sends a request and waits for its answer, for the time limit at most.
+    /// Asks brokers until the group's coordinator answers: the one that did last time, then the others.
+    async fn at_coordinator<T>(
+        &self,
+        group: &str,
+        kind: impl Fn(i32) -> AdminCall,
+        send: impl Fn(&Native, &str, &Options) -> Result<(), KafkaError>,
+        read: impl Fn(&Event, &'static str) -> Result<T, KafkaError>,
+    ) -> Result<T, KafkaError> {
+        let began = Instant::now();
+        let mut search = Search::default();
+        loop {
+            let broker = match self.coordinators.next(group, &mut search, Instant::now()) {
+                Next::Ask(broker) => broker,
+                Next::Learn => {
+                    let brokers = self.describe_cluster().await?.brokers;
+                    self.coordinators.learn(brokers.iter().map(|broker| broker.id).collect(), Instant::now());
+                    continue;
+                }
+                Next::Nobody => return Err(search.refusal()),
+            };
+            let kind = kind(broker);
+            let asked = Instant::now();
+            let left = self.timeout.saturating_sub(asked.duration_since(began));
+            let answer = self.call_within(left, kind, |native, options| send(native, group, options)).await;
+            let outcome = answer.and_then(|event| read(&event, kind.operation()));
+            match self.coordinators.judge(group, broker, &outcome, asked, Instant::now()) {
+                Verdict::Coordinator => return outcome,
+                Verdict::Stranger => search.refused(broker, outcome.err()),
+            }
+        }
+    }
+
     async fn call(
         &self,
+        kind: AdminCall,
+        send: impl FnOnce(&Native, &Options) -> Result<(), KafkaError>,
+    ) -> Result<Event, KafkaError> {
+        self.call_within(self.timeout, kind, send).await
+    }
+
+    /// Sends a request and waits for its answer, for `limit` at most.
+    async fn call_within(
+        &self,
+        limit: Duration,
         kind: AdminCall,
         send: impl FnOnce(&Native, &Options) -> Result<(), KafkaError>,
     ) -> Result<Event, KafkaError> {
@@ -308,11 +359,11 @@ impl Cluster {
         {
             // Not held across the await: options live no longer than the sending.
             let native = self.service.native()?;
-            let options = Options::new(native, kind, pending.number, self.timeout)?;
+            let options = Options::new(native, kind, pending.number, limit)?;
             send(native, &options)?;
         }
         let began = Instant::now();
-        let deadline = self.timeout + SLACK;
+        let deadline = limit + SLACK;
         if let Ok(outcome) = time::timeout(GRACE.min(deadline), &mut pending.answer).await {
             return self.outcome(kind, outcome);
         }
@@ -349,6 +400,6 @@ impl Cluster {
     }
 }
 
-fn unexpected(kind: AdminCall) -> KafkaError {
-    KafkaError::Client(format!("librdkafka gave no result when asked to {}", kind.operation()))
+fn unexpected(operation: &str) -> KafkaError {
+    KafkaError::Client(format!("librdkafka gave no result when asked to {operation}"))
 }

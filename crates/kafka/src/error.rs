@@ -254,6 +254,11 @@ impl KafkaError {
         }
     }
 
+    /// The broker that was asked does not coordinate the group.
+    pub(crate) fn is_wrong_coordinator(&self) -> bool {
+        self.is(&[code::NOT_COORDINATOR, code::COORDINATOR_NOT_AVAILABLE])
+    }
+
     fn is(&self, codes: &[i32]) -> bool {
         self.code().is_some_and(|code| codes.contains(&code))
     }
@@ -275,6 +280,8 @@ pub(crate) mod code {
 
     pub(crate) const UNKNOWN_TOPIC_OR_PARTITION: i32 = 3;
     pub(crate) const LEADER_NOT_AVAILABLE: i32 = 5;
+    pub(crate) const COORDINATOR_NOT_AVAILABLE: i32 = 15;
+    pub(crate) const NOT_COORDINATOR: i32 = 16;
     pub(crate) const INVALID_TOPIC: i32 = 17;
     pub(crate) const TOPIC_AUTHORIZATION_FAILED: i32 = 29;
     pub(crate) const GROUP_AUTHORIZATION_FAILED: i32 = 30;

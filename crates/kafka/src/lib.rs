@@ -10,6 +10,7 @@ pub mod error;
 pub mod lag;
 pub mod settings;
 
+mod coordinator;
 #[allow(unsafe_code, reason = "the rest of Weir reaches librdkafka through this module and stays safe")]
 mod ffi;
 mod service;

@@ -394,6 +394,20 @@ async fn offsets_and_commits_are_what_was_written() -> Result<()> {
 }
 
 #[tokio::test]
+async fn calls_about_groups_that_time_out_in_any_state_leave_the_process_alive() -> Result<()> {
+    // librdkafka 2.12.1 aborts when a coordinator is found after the call that looked for it has timed out.
+    let (impatient, group) = (administrator()?.with_timeout(Duration::from_millis(3)), unique("group"));
+    let patient = impatient.clone().with_timeout(Duration::from_secs(10));
+    for _ in 0..50 {
+        drop(impatient.group_offsets(&group).await);
+        drop(impatient.describe_group(&unique("group")).await);
+    }
+    assert_eq!(patient.group_offsets(&group).await?, BTreeMap::new());
+    assert_eq!(patient.describe_group(&group).await?.state, GroupState::Dead);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_group_shows_its_members_and_what_they_own() -> Result<()> {
     let cluster = administrator()?;
     let (topic, group) = (created(&cluster, "members", 3).await?, unique("group"));

@@ -7,7 +7,10 @@ use rdkafka_sys as sys;
 use super::{ErrorText, Event, Owned, c_string};
 use crate::{Fault, KafkaError};
 
-/// A client handle (of type producer: the cheapest) and its main queue, on which everything arrives.
+/// A client handle and its main queue, on which everything arrives.
+///
+/// It is of type consumer and has a group that it never joins: when a broker answers a read of commits with "not
+/// coordinator", librdkafka 2.12.1 tells the handle's own group, and without one it follows a null pointer (#5040).
 ///
 /// Dropping it joins librdkafka's threads and can take seconds: only the handle's own thread may do that.
 pub(crate) struct Native {
@@ -39,12 +42,12 @@ impl Native {
         // SAFETY: the configuration and the buffer are valid; on success the handle owns the configuration.
         let client = unsafe {
             let pointer = sys::rd_kafka_new(
-                sys::rd_kafka_type_t::RD_KAFKA_PRODUCER,
+                sys::rd_kafka_type_t::RD_KAFKA_CONSUMER,
                 conf.as_ptr(),
                 error.as_mut_ptr(),
                 error.len(),
             );
-            Owned::new(pointer, sys::rd_kafka_destroy)
+            Owned::new(pointer, destroy)
         };
         let Some(client) = client else {
             let text = error.text();
@@ -86,6 +89,12 @@ impl Native {
     pub(super) fn queue(&self) -> *mut sys::rd_kafka_queue_t {
         self.queue.as_ptr()
     }
+}
+
+/// Closes a handle without leaving its group, which it never joined.
+unsafe extern "C" fn destroy(client: *mut sys::rd_kafka_t) {
+    // SAFETY: `Owned` passes the valid handle that it owns, once; the flag is public.
+    unsafe { sys::rd_kafka_destroy_flags(client, sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE) }
 }
 
 fn set(conf: &Owned<sys::rd_kafka_conf_t>, key: &str, value: &str) -> Result<(), KafkaError> {

@@ -15,13 +15,25 @@ pub(crate) enum AdminCall {
     DescribeCluster,
     DescribeTopics,
     DescribeConfigs,
-    CreateTopic { validate_only: bool },
-    CreatePartitions { validate_only: bool },
-    AlterConfig { validate_only: bool },
+    CreateTopic {
+        validate_only: bool,
+    },
+    CreatePartitions {
+        validate_only: bool,
+    },
+    AlterConfig {
+        validate_only: bool,
+    },
     DeleteTopic,
     ListOffsets(Isolation),
-    GroupOffsets,
-    DescribeGroup,
+    /// Of the group's coordinator, by the broker's id. Never without it: see `coordinator`.
+    GroupOffsets {
+        coordinator: i32,
+    },
+    /// As `GroupOffsets`.
+    DescribeGroup {
+        coordinator: i32,
+    },
 }
 
 impl AdminCall {
@@ -36,8 +48,8 @@ impl AdminCall {
             Self::AlterConfig { .. } => "change the topic's configuration",
             Self::DeleteTopic => "delete the topic",
             Self::ListOffsets(_) => "list offsets",
-            Self::GroupOffsets => "read the group's committed offsets",
-            Self::DescribeGroup => "describe the group",
+            Self::GroupOffsets { .. } => "read the group's committed offsets",
+            Self::DescribeGroup { .. } => "describe the group",
         }
     }
 
@@ -51,8 +63,8 @@ impl AdminCall {
             Self::AlterConfig { .. } => op::RD_KAFKA_ADMIN_OP_INCREMENTALALTERCONFIGS,
             Self::DeleteTopic => op::RD_KAFKA_ADMIN_OP_DELETETOPICS,
             Self::ListOffsets(_) => op::RD_KAFKA_ADMIN_OP_LISTOFFSETS,
-            Self::GroupOffsets => op::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS,
-            Self::DescribeGroup => op::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS,
+            Self::GroupOffsets { .. } => op::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS,
+            Self::DescribeGroup { .. } => op::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS,
         }
     }
 
@@ -65,8 +77,8 @@ impl AdminCall {
             | Self::DescribeConfigs
             | Self::AlterConfig { .. }
             | Self::ListOffsets(_)
-            | Self::GroupOffsets
-            | Self::DescribeGroup => false,
+            | Self::GroupOffsets { .. }
+            | Self::DescribeGroup { .. } => false,
         }
     }
 }
@@ -94,12 +106,13 @@ impl Options {
             | AdminCall::CreatePartitions { validate_only }
             | AdminCall::AlterConfig { validate_only } => options.set_validate_only(validate_only)?,
             AdminCall::ListOffsets(isolation) => options.set_isolation(isolation),
+            AdminCall::GroupOffsets { coordinator } | AdminCall::DescribeGroup { coordinator } => {
+                options.set_broker(coordinator)?;
+            }
             AdminCall::DescribeCluster
             | AdminCall::DescribeTopics
             | AdminCall::DescribeConfigs
-            | AdminCall::DeleteTopic
-            | AdminCall::GroupOffsets
-            | AdminCall::DescribeGroup => {}
+            | AdminCall::DeleteTopic => {}
         }
         // SAFETY: the options are valid; the opaque is a number in a pointer's clothes and never followed.
         unsafe {
@@ -140,6 +153,20 @@ impl Options {
                 error.as_mut_ptr(),
                 error.len(),
             )
+        };
+        if outcome == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            Ok(())
+        } else {
+            Err(KafkaError::Client(error.text()))
+        }
+    }
+
+    /// A refusal is an error: without a broker librdkafka would look for the coordinator itself.
+    fn set_broker(&self, broker: i32) -> Result<(), KafkaError> {
+        let mut error = ErrorText::new();
+        // SAFETY: the options and the buffer are valid.
+        let outcome = unsafe {
+            sys::rd_kafka_AdminOptions_set_broker(self.as_ptr(), broker, error.as_mut_ptr(), error.len())
         };
         if outcome == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
             Ok(())
