@@ -98,7 +98,7 @@ impl Catalog {
     pub(crate) fn apply_topic(&mut self, topic: &Topic) -> BTreeSet<User> {
         let claim = Claim::of(topic, &topic.spec.connection_ref.name);
         let key = claim.key.clone();
-        self.link(&claim.connection.clone(), User::Topic(key.clone()));
+        self.link(&claim.connection, User::Topic(key.clone()));
         self.topics.insert(topic.topic_name(), claim);
         self.users_of_topic(&key)
     }

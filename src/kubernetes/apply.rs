@@ -105,7 +105,7 @@ impl Applier {
         let patch = Patch::Apply(&body);
         match request("write the status", api.patch_status(&object.name_any(), &params, &patch)).await {
             Ok(_) => Ok(true),
-            Err(error) if is_gone(&error) => Ok(false),
+            Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -157,7 +157,7 @@ impl Applier {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         match request("change the finalizers", api.patch(&object.name_any(), &params, &patch)).await {
             Ok(_) => Ok(()),
-            Err(error) if is_gone(&error) => Ok(()),
+            Err(error) if error.is_not_found() => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -175,7 +175,7 @@ impl Applier {
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
         match request(action, api.delete(name, &DeleteParams::background())).await {
             Ok(_) => Ok(()),
-            Err(error) if is_gone(&error) => Ok(()),
+            Err(error) if error.is_not_found() => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -183,15 +183,6 @@ impl Applier {
     /// The client, for reads.
     pub(crate) fn client(&self) -> Client {
         self.client.clone()
-    }
-}
-
-fn is_gone(error: &KubernetesError) -> bool {
-    match error {
-        KubernetesError::Request { source, .. } => {
-            matches!(source.as_ref(), kube::Error::Api(status) if status.is_not_found())
-        }
-        KubernetesError::Timeout { .. } => false,
     }
 }
 

@@ -9,6 +9,8 @@ pub(crate) mod watch;
 
 use std::time::Duration;
 
+use kube::core::Status;
+
 /// No request to the API server may take longer; kube's client has no read timeout of its own.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -35,37 +37,34 @@ pub(crate) enum KubernetesError {
 impl KubernetesError {
     /// A bounded word for metrics.
     pub(crate) fn category(&self) -> &'static str {
-        match self {
-            Self::Request { source, .. } => match source.as_ref() {
-                kube::Error::Api(status) if status.is_conflict() => "conflict",
-                kube::Error::Api(status) if status.is_forbidden() => "forbidden",
-                kube::Error::Api(status) if status.is_invalid() => "invalid",
-                kube::Error::Api(_) => "api",
-                _ => "transport",
-            },
-            Self::Timeout { .. } => "timeout",
+        match (self, self.answer()) {
+            (Self::Timeout { .. }, _) => "timeout",
+            (Self::Request { .. }, None) => "transport",
+            (Self::Request { .. }, Some(status)) if status.is_conflict() => "conflict",
+            (Self::Request { .. }, Some(status)) if status.is_forbidden() => "forbidden",
+            (Self::Request { .. }, Some(status)) if status.is_invalid() => "invalid",
+            (Self::Request { .. }, Some(_)) => "api",
         }
     }
 
     /// The server's own words, if it answered.
     pub(crate) fn server_message(&self) -> Option<String> {
-        match self {
-            Self::Request { source, .. } => match source.as_ref() {
-                kube::Error::Api(status) => Some(status.message.clone()),
-                _ => None,
-            },
-            Self::Timeout { .. } => None,
-        }
+        self.answer().map(|status| status.message.clone())
     }
 
     /// Whether the server says that the object itself is not acceptable: trying again cannot help.
     pub(crate) fn is_invalid(&self) -> bool {
-        match self {
-            Self::Request { source, .. } => {
-                matches!(source.as_ref(), kube::Error::Api(status) if status.is_invalid())
-            }
-            Self::Timeout { .. } => false,
-        }
+        self.answer().is_some_and(|status| status.is_invalid() || status.code == 400)
+    }
+
+    /// Whether the object does not exist.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.answer().is_some_and(Status::is_not_found)
+    }
+
+    fn answer(&self) -> Option<&Status> {
+        let Self::Request { source, .. } = self else { return None };
+        if let kube::Error::Api(status) = source.as_ref() { Some(status) } else { None }
     }
 }
 

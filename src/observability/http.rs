@@ -45,7 +45,6 @@ pub(crate) struct Endpoints {
 #[derive(Debug)]
 pub(crate) struct Server {
     listener: TcpListener,
-    address: SocketAddr,
 }
 
 impl Server {
@@ -54,14 +53,7 @@ impl Server {
     /// # Errors
     /// If the address cannot be bound.
     pub(crate) async fn bind(address: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
-        Ok(Self { listener, address })
-    }
-
-    /// The address that was bound.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        Ok(Self { listener: TcpListener::bind(address).await? })
     }
 
     /// Serves until `stop`. The probes should be the last to stop, after the lease was released.
@@ -173,7 +165,7 @@ mod tests {
     async fn serve(readiness: Readiness) -> (SocketAddr, CancellationToken) {
         let stop = CancellationToken::new();
         let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
-        let address = server.address();
+        let address = server.listener.local_addr().expect("the listener is bound");
         let endpoints = Endpoints { metrics: Metrics::new(), readiness, log_level: None };
         tokio::spawn(server.serve(endpoints, stop.clone()));
         (address, stop)

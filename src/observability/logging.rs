@@ -237,7 +237,7 @@ mod tests {
             assert_eq!(line.get(field), Some(&value), "{field} in {line}");
         }
         let timestamp = line["timestamp"].as_str().expect("a text");
-        assert!(timestamp.parse::<jiff::Timestamp>().is_ok(), "{timestamp}");
+        assert!(timestamp.parse::<k8s_openapi::jiff::Timestamp>().is_ok(), "{timestamp}");
         assert!(line["target"].as_str().is_some_and(|target| target.starts_with("weir")));
     }
 

@@ -237,7 +237,7 @@ fn decisions(before: &ConsumerGroupStatus, view: &View) -> Vec<DecisionStatus> {
     let mut decisions: Vec<DecisionStatus> = view.moves.iter().map(decision).collect();
     let older = before.decisions.iter().filter(|d| !decisions.contains(d)).cloned().collect::<Vec<_>>();
     decisions.extend(older);
-    decisions.sort_by(|a, b| b.time.0.cmp(&a.time.0));
+    decisions.sort_by_key(|d| std::cmp::Reverse(d.time.0));
     decisions.truncate(REMEMBERED);
     decisions
 }

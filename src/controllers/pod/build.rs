@@ -100,8 +100,8 @@ pub(crate) fn worker_pod(parts: &Parts<'_>, verb: &str, config_map: &str) -> cor
             container_port: i32::from(WORKER_PORT),
             ..core::ContainerPort::default()
         }]),
-        env: own.map(|c| environment(c)).filter(|env| !env.is_empty()),
-        resources: own.and_then(|c| resources(c)).or_else(|| Some(default_resources())),
+        env: own.map(environment).filter(|env| !env.is_empty()),
+        resources: own.and_then(resources).or_else(|| Some(default_resources())),
         readiness_probe: Some(probe("/readyz", 1)),
         liveness_probe: Some(probe("/livez", 10)),
         volume_mounts: Some(vec![
