@@ -11,7 +11,7 @@ mod table;
 mod timeline;
 mod witness;
 
-use std::{env, fs};
+use std::{env, fs, process::ExitCode};
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
@@ -20,7 +20,17 @@ use weir_test_support::{Rig, TestNamespace, helm, operator};
 use crate::{quickstart::Quickstart, timeline::Report};
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
+    match install_and_demonstrate().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("\n{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn install_and_demonstrate() -> anyhow::Result<()> {
     let keep = env::var("KEEP").is_ok_and(|value| !value.is_empty());
     let rig = Rig::find()?;
     let client = rig.client().await?;

@@ -74,12 +74,12 @@ pub(crate) async fn remove(rig: &Rig) -> anyhow::Result<()> {
     if rig.kubectl(&["get", "namespace", NAMESPACE, "--ignore-not-found", "-o", "name"]).await?.is_empty() {
         return Ok(());
     }
-    let wait = ["--ignore-not-found", "--wait", "--timeout=60s"];
-    // The workloads first: consumers of a topic that is being deleted would complain.
-    rig.kubectl(&[&["-n", NAMESPACE, "delete", "consumergroup,producerjob", "--all"], &wait[1..]].concat())
-        .await?;
-    rig.kubectl(&[&["delete", "-f", FOLDER], &wait[..]].concat()).await?;
-    rig.kubectl(&[&["delete", "namespace", NAMESPACE], &wait[..]].concat()).await?;
+    // A Topic needs its Connection to go, and a run that was interrupted may have left one without the other.
+    rig.apply(&namespace::credentials(rig, NAMESPACE, "weir")?).await?;
+    rig.kubectl(&["apply", "-f", &format!("{FOLDER}/connection.yaml")]).await?;
+    let kinds = "consumergroups,producerjobs,topics";
+    rig.kubectl(&["-n", NAMESPACE, "delete", kinds, "--all", "--wait", "--timeout=60s"]).await?;
+    rig.kubectl(&["delete", "namespace", NAMESPACE, "--wait", "--timeout=60s"]).await?;
     let topic = object::<Topic>("topic.yaml")?.topic_name();
     wait::eventually(
         "the deletion of the topic",
