@@ -80,6 +80,9 @@ impl Cluster {
             ("group.id", NEVER_JOINED),
             ("enable.auto.commit", "false"),
             ("log.queue", "true"),
+            // With connections on demand every broker's state change makes a waiting call ask for its broker at once,
+            // past the backoff: while a broker is down that spins on half a core (librdkafka 2.12.1).
+            ("enable.sparse.connections", "false"),
             // Broken connections that are nobody's fault yet are logged as information; `service` reads them.
             ("log_level", "6"),
         ];
