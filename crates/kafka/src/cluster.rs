@@ -76,6 +76,8 @@ impl Cluster {
             ("socket.timeout.ms", "10000"),
             // A moved leader or coordinator is noticed within this time. Only topics that are asked for are fetched.
             ("metadata.max.age.ms", "5000"),
+            // Who answers for the controller, too, or calls wait for a dead broker.
+            ("topic.metadata.refresh.interval.ms", "5000"),
             // A group that is never joined; see `ffi::Native`.
             ("group.id", NEVER_JOINED),
             ("enable.auto.commit", "false"),

@@ -206,3 +206,80 @@ impl Group {
 fn unmeasured(partition: TopicPartition, why: &UnknownLag) -> PartitionLag {
     PartitionLag { partition, lag: Lag::Unknown(why.clone()), end: None, committed: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offset(raw: i64) -> Offset {
+        Offset::from_kafka(raw).expect("tests use real offsets")
+    }
+
+    fn partition(number: i32) -> TopicPartition {
+        TopicPartition::new("orders", number)
+    }
+
+    fn group() -> Group {
+        let key = WatchKey { group_id: "billing".to_owned(), topics: vec!["orders".to_owned()] };
+        Group::new(key, StartFrom::Latest)
+    }
+
+    fn logs(end: i64) -> Logs {
+        Logs { ends: [(partition(0), Ok(offset(end)))].into(), ..Logs::default() }
+    }
+
+    fn commits(
+        committed: i64,
+    ) -> Result<BTreeMap<TopicPartition, Result<Option<Offset>, KafkaError>>, KafkaError> {
+        let foreign = TopicPartition::new("other", 0);
+        Ok([(partition(0), Ok(Some(offset(committed)))), (foreign, Ok(Some(offset(7))))].into())
+    }
+
+    #[test]
+    fn a_group_sleeps_when_nothing_moves_and_wakes_when_something_is_written() {
+        let (mut group, now) = (group(), Instant::now());
+        let topics = Topics::of(&[("orders", 1)], now);
+        for round in 0..2 {
+            assert!(group.is_due(now), "round {round}");
+            group.learn_commits(&commits(10), now);
+            assert_eq!(group.sample(&topics, &logs(10), now).lag.total(), Lag::Known(0));
+        }
+        assert!(!group.is_due(now) && !group.is_woken_by(&topics, &logs(10)));
+        assert!(group.is_woken_by(&topics, &logs(11)));
+        assert!(group.is_due(now + ASLEEP_FOR), "commits are read now and then all the same");
+    }
+
+    #[test]
+    fn a_group_with_lag_never_sleeps() {
+        let (mut group, now) = (group(), Instant::now());
+        let topics = Topics::of(&[("orders", 1)], now);
+        for _ in 0..3 {
+            group.learn_commits(&commits(10), now);
+            assert_eq!(group.sample(&topics, &logs(15), now).lag.total(), Lag::Known(5));
+        }
+        assert!(group.is_due(now));
+    }
+
+    #[test]
+    fn a_latest_group_counts_from_where_its_topic_first_ended_until_it_commits() {
+        let (mut group, now) = (group(), Instant::now());
+        let topics = Topics::of(&[("orders", 1)], now);
+        group.learn_commits(&Ok(BTreeMap::new()), now);
+        assert_eq!(group.sample(&topics, &logs(100), now).lag.total(), Lag::Known(0));
+        assert_eq!(group.sample(&topics, &logs(130), now).lag.total(), Lag::Known(30));
+        group.forget(&BTreeSet::from(["orders".to_owned()]));
+        assert_eq!(group.sample(&topics, &logs(3), now).lag.total(), Lag::Known(0), "a topic created anew");
+    }
+
+    #[test]
+    fn an_unreadable_commit_leaves_every_partition_unknown_and_is_asked_again() {
+        let (mut group, now) = (group(), Instant::now());
+        let topics = Topics::of(&[("orders", 2)], now);
+        let refused = KafkaError::from_code("read", 30, "GROUP".to_owned(), "no".to_owned());
+        group.learn_commits(&Err(refused), now);
+        let sample = group.sample(&topics, &logs(10), now);
+        assert_eq!(sample.lag.total(), Lag::Unknown(UnknownLag::Unauthorized("no".to_owned())));
+        assert_eq!((sample.lag.partitions.len(), sample.partitions()), (2, 2));
+        assert!(group.is_due(now));
+    }
+}

@@ -10,8 +10,10 @@ use weir_model::{TopicPartition, UnknownLag};
 
 use crate::{Cluster, KafkaError, TopicDescription};
 
-/// How old knowledge of a topic may be.
+/// How old knowledge of a topic may be, and how long a failed refresh waits for the next.
 const REFRESH_AFTER: Duration = Duration::from_secs(10);
+/// How old it may be while refreshes fail; counts of partitions change seldom.
+const BELIEVED_FOR: Duration = Duration::from_secs(60);
 
 /// What is known of the watched topics.
 #[derive(Default)]
@@ -23,7 +25,10 @@ struct Topic {
     partitions: Vec<TopicPartition>,
     /// Why the partitions are not known.
     unknown: Option<UnknownLag>,
-    read: Option<Instant>,
+    /// When the partitions were told.
+    read: Instant,
+    /// When to ask again; at once if absent.
+    due: Option<Instant>,
 }
 
 impl Topics {
@@ -41,8 +46,13 @@ impl Topics {
             .filter(|name| self.0.get(**name).is_none_or(|topic| topic.is_due(now)))
             .map(|name| (*name).to_owned())
             .collect();
+        let described = match cluster.describe_topics(&due).await {
+            Ok(described) => described,
+            Err(_) if self.postpone(&due, now) => BTreeMap::new(),
+            Err(error) => return Err(error),
+        };
         let mut created_anew = BTreeSet::new();
-        for (name, described) in cluster.describe_topics(&due).await? {
+        for (name, described) in described {
             if self.learn(name.clone(), described, now) {
                 created_anew.insert(name);
             }
@@ -50,11 +60,38 @@ impl Topics {
         Ok(created_anew)
     }
 
+    /// Goes on with what is known of topics that could not be asked for; false if that is too little or too old.
+    fn postpone(&mut self, names: &[String], now: Instant) -> bool {
+        let believed = |name: &String| {
+            self.0
+                .get(name)
+                .is_some_and(|topic| topic.unknown.is_none() && now.duration_since(topic.read) < BELIEVED_FOR)
+        };
+        let all = names.iter().all(believed);
+        if all {
+            for name in names {
+                self.0.entry(name.clone()).and_modify(|topic| topic.due = Some(now + REFRESH_AFTER));
+            }
+        }
+        all
+    }
+
     /// Marks a topic as doubtful, so that the next refresh asks for it.
     pub(super) fn doubt(&mut self, name: &str) {
         if let Some(topic) = self.0.get_mut(name) {
-            topic.read = None;
+            topic.due = None;
         }
+    }
+
+    /// For tests of others: topics with their numbers of partitions.
+    #[cfg(test)]
+    pub(super) fn of(topics: &[(&str, i32)], now: Instant) -> Self {
+        let topic = |(name, count): &(&str, i32)| {
+            let shared: Arc<str> = (*name).into();
+            let partitions = (0..*count).map(|id| TopicPartition::new(shared.clone(), id)).collect();
+            ((*name).to_owned(), Topic { id: String::new(), partitions, unknown: None, read: now, due: None })
+        };
+        Self(topics.iter().map(topic).collect())
     }
 
     /// The topic's partitions, or why they are not known.
@@ -76,17 +113,26 @@ impl Topics {
                 let partitions =
                     described.partitions.iter().map(|p| TopicPartition::new(shared.clone(), p.id)).collect();
                 let anew = before.is_some_and(|topic| !topic.id.is_empty() && topic.id != described.id);
-                (Topic { id: described.id, partitions, unknown: None, read: Some(now) }, anew)
+                (
+                    Topic {
+                        id: described.id,
+                        partitions,
+                        unknown: None,
+                        read: now,
+                        due: Some(now + REFRESH_AFTER),
+                    },
+                    anew,
+                )
             }
             // A passing trouble does not change how many partitions there are.
             Err(error) if error.is_transient() && known => match before {
-                Some(topic) => (Topic { read: None, ..topic }, false),
+                Some(topic) => (Topic { due: None, ..topic }, false),
                 None => return false,
             },
             Err(error) => {
                 let id = before.map_or_else(String::new, |topic| topic.id);
                 let unknown = Some(unknown(&error, &name));
-                (Topic { id, partitions: Vec::new(), unknown, read: None }, false)
+                (Topic { id, partitions: Vec::new(), unknown, read: now, due: None }, false)
             }
         };
         self.0.insert(name, topic);
@@ -96,7 +142,7 @@ impl Topics {
 
 impl Topic {
     fn is_due(&self, now: Instant) -> bool {
-        self.read.is_none_or(|read| now.duration_since(read) >= REFRESH_AFTER)
+        self.due.is_none_or(|due| now >= due)
     }
 }
 
@@ -147,6 +193,18 @@ mod tests {
         topics.learn("orders".to_owned(), error(5), now);
         assert_eq!(topics.partitions("orders").map(<[_]>::len), Ok(3));
         assert!(topics.0["orders"].is_due(now));
+    }
+
+    #[test]
+    fn when_nobody_answers_known_topics_are_believed_for_a_while_and_unknown_ones_are_not() {
+        let (mut topics, now, orders) = (Topics::default(), Instant::now(), ["orders".to_owned()]);
+        assert!(!topics.postpone(&orders, now), "nothing is known yet");
+        topics.learn("orders".to_owned(), described("a", 3), now);
+        topics.doubt("orders");
+        assert!(topics.postpone(&orders, now) && !topics.0["orders"].is_due(now));
+        assert!(!topics.postpone(&orders, now + BELIEVED_FOR));
+        topics.learn("orders".to_owned(), error(3), now);
+        assert!(!topics.postpone(&orders, now), "a missing topic may be there by now");
     }
 
     #[test]
