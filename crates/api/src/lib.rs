@@ -12,6 +12,7 @@ pub mod consumer_group;
 pub mod fields;
 pub mod manifest;
 pub mod producer_job;
+pub mod reference;
 pub mod template;
 pub mod topic;
 

@@ -26,14 +26,22 @@ pub fn definition_names() -> Vec<String> {
 /// # Errors
 /// If a definition cannot be written as YAML, which would be a defect of the types.
 pub fn manifests() -> Result<Vec<Manifest>, ManifestError> {
+    let write = |definition: &Value| {
+        let name = definition["metadata"]["name"].as_str().unwrap_or_default();
+        let yaml = serde_saphyr::to_string(definition).map_err(|e| ManifestError::Yaml(e.to_string()))?;
+        Ok(Manifest { file: format!("{name}.yaml"), yaml })
+    };
+    complete_definitions()?.iter().map(write).collect()
+}
+
+/// The definitions as they are installed.
+pub(crate) fn complete_definitions() -> Result<Vec<Value>, ManifestError> {
     definitions()
         .into_iter()
         .map(|crd| {
-            let name = crd.metadata.name.clone().unwrap_or_default();
             let mut value = serde_json::to_value(&crd)?;
             complete(&mut value);
-            let yaml = serde_saphyr::to_string(&value).map_err(|e| ManifestError::Yaml(e.to_string()))?;
-            Ok(Manifest { file: format!("{name}.yaml"), yaml })
+            Ok(value)
         })
         .collect()
 }
