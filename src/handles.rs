@@ -49,6 +49,8 @@ struct State {
     by_principal: HashMap<(String, String), Weak<Handle>>,
     /// Handles that have not answered yet; kept, so that a retry does not start from nothing.
     attempts: HashMap<Key, (u64, Cluster)>,
+    /// How many contacts in a row failed.
+    misses: HashMap<Key, u32>,
 }
 
 impl Handles {
@@ -69,6 +71,29 @@ impl Handles {
         settings: &ConnectionSettings,
         secret_versions: &str,
     ) -> Result<ClusterDescription, KafkaError> {
+        let contacted = self.ask(connection, settings, secret_versions).await;
+        let mut state = self.state.write().expect("no holder can panic");
+        match &contacted {
+            Ok(_) => state.misses.remove(connection),
+            Err(_) => {
+                let misses = state.misses.get(connection).copied().unwrap_or_default();
+                state.misses.insert(connection.clone(), misses.saturating_add(1))
+            }
+        };
+        contacted
+    }
+
+    /// How many contacts in a row failed.
+    pub(crate) fn misses(&self, connection: &Key) -> u32 {
+        self.state.read().expect("no holder can panic").misses.get(connection).copied().unwrap_or_default()
+    }
+
+    async fn ask(
+        &self,
+        connection: &Key,
+        settings: &ConnectionSettings,
+        secret_versions: &str,
+    ) -> Result<ClusterDescription, KafkaError> {
         let fingerprint = settings.fingerprint();
         if let Some(present) = self.get(connection).filter(|c| c.fingerprint == fingerprint) {
             return present.handle.cluster.describe_cluster().await;
@@ -84,6 +109,7 @@ impl Handles {
         let mut state = self.state.write().expect("no holder can panic");
         state.by_connection.remove(connection);
         state.attempts.remove(connection);
+        state.misses.remove(connection);
         state.by_principal.retain(|_, handle| handle.strong_count() > 0);
     }
 

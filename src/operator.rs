@@ -1,9 +1,6 @@
 //! Composition root of `weir operator`: probes first, then watches, then the lease, then the controllers.
 
-use std::{
-    sync::{Arc, Once},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use kube::{
@@ -40,6 +37,9 @@ use crate::{
 /// A leader that is silent for this long is replaced.
 const LEASE_DURATION: Duration = Duration::from_secs(15);
 
+/// Time to finish what was begun when the operator is told to end; shorter than the pod's grace period.
+const DRAIN: Duration = Duration::from_secs(10);
+
 /// Runs until SIGTERM, or until the lease is lost, which is an error.
 pub(crate) async fn run(arguments: OperatorArguments) -> anyhow::Result<()> {
     let log_level = logging::init(&arguments.log)?;
@@ -71,18 +71,21 @@ pub(crate) async fn run(arguments: OperatorArguments) -> anyhow::Result<()> {
     ));
     context.set_stores(watches(&client, &arguments.watch_namespace, &context));
 
-    let ended = tokio::select! {
+    let controllers = tokio::spawn(lead(context.clone(), queues, caches, stop.clone()));
+    tokio::select! {
         biased;
-        () = stop.cancelled() => Ok(()),
-        () = leadership.lost().cancelled() => Err(anyhow::anyhow!("the lease was lost")),
-        () = lead(context.clone(), queues, caches, stop.clone()) => Ok(()),
-    };
+        () = stop.cancelled() => {}
+        // Nothing is finished any more: another operator may be at it already.
+        () = leadership.lost().cancelled() => anyhow::bail!("the lease was lost"),
+    }
     context.scaling.stop();
+    if tokio::time::timeout(DRAIN, controllers).await.is_err() {
+        tracing::warn!("not every reconcile could be finished in time");
+    }
     release.cancel();
     lease.await.context("the lease's task panicked")?.context("failed to keep the lease")?;
     released.cancel();
-    probes.await.context("the probes' task panicked")?.context("failed to serve the probes")?;
-    ended
+    probes.await.context("the probes' task panicked")?.context("failed to serve the probes")
 }
 
 fn settings(arguments: &OperatorArguments) -> Settings {
@@ -125,15 +128,20 @@ fn queues() -> (Triggers, Queues) {
 /// Waits for warm caches and the lease, then runs the four controllers until `stop`.
 async fn lead(context: Arc<Context>, queues: Queues, caches: Gate, stop: CancellationToken) {
     let stores = context.stores();
-    synced("connections", &stores.connections).await;
-    synced("topics", &stores.topics).await;
-    synced("producerjobs", &stores.jobs).await;
-    synced("consumergroups", &stores.groups).await;
-    synced("deployments", &stores.deployments).await;
-    synced("jobs", &stores.batch_jobs).await;
-    synced("pods", &stores.pods).await;
-    caches.open();
-    context.leadership.acquired().await;
+    let begin = async {
+        synced("connections", &stores.connections).await;
+        synced("topics", &stores.topics).await;
+        synced("producerjobs", &stores.jobs).await;
+        synced("consumergroups", &stores.groups).await;
+        synced("deployments", &stores.deployments).await;
+        synced("jobs", &stores.batch_jobs).await;
+        synced("pods", &stores.pods).await;
+        caches.open();
+        context.leadership.acquired().await;
+    };
+    if stop.run_until_cancelled(begin).await.is_none() {
+        return;
+    }
     tracing::info!("this operator leads");
     let metrics = context.metrics.clone();
     tokio::join!(
@@ -178,10 +186,9 @@ async fn lead(context: Arc<Context>, queues: Queues, caches: Gate, stop: Cancell
 
 /// Waits for the first complete list of a kind. Missing definitions or rights delay it; the watch keeps trying and logs why.
 async fn synced<K: Watched>(kind: &str, store: &Store<K>) {
-    static SAID: Once = Once::new();
     let wait = store.wait_until_ready();
     if tokio::time::timeout(Duration::from_secs(10), store.wait_until_ready()).await.is_err() {
-        SAID.call_once(|| tracing::warn!(kind, "still waiting for the API server to list this kind"));
+        tracing::warn!(kind, "still waiting for the API server to list this kind");
         if wait.await.is_err() {
             std::future::pending::<()>().await;
         }

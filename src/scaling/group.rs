@@ -22,6 +22,8 @@ use crate::{
 
 /// Without a sample for this long, the lag counts as unknown.
 const SILENCE: Duration = Duration::from_secs(5);
+/// An unknown lag is told in the status only after this long.
+const BLINK: Duration = Duration::from_secs(10);
 /// How long a store may lag behind our own write before it is believed again.
 const STORE_DELAY: Duration = Duration::from_secs(5);
 
@@ -33,7 +35,8 @@ pub(super) async fn run(
     context: Arc<Context>,
     epoch: Instant,
 ) {
-    let mut group = Group { key, context, epoch, autoscaler: None, written: None, publish };
+    let mut group =
+        Group { key, context, epoch, autoscaler: None, written: None, unknown_since: None, publish };
     loop {
         let wanted = settings.borrow_and_update().clone();
         let mut samples = match (&wanted.handle, &wanted.watch) {
@@ -79,6 +82,8 @@ struct Group {
     autoscaler: Option<Autoscaler>,
     /// Our last write, believed until the store shows it or is late.
     written: Option<(u32, Instant)>,
+    /// Since when the lag is unknown, if it was known before.
+    unknown_since: Option<Instant>,
     publish: watch::Sender<View>,
 }
 
@@ -106,6 +111,7 @@ impl Group {
             None => (silence(wanted), None),
         };
         self.context.metrics.group_sampled(&self.key.namespace, &self.key.name, &lag);
+        let blink = self.blinks(&lag);
         let workload = self.workload();
         let decision = workload.as_ref().and_then(|w| self.decide(&lag, partitions, w));
         let change = workload.as_ref().and_then(|w| self.change(w, decision.as_ref(), &wanted.mode));
@@ -127,7 +133,7 @@ impl Group {
             self.announce(change).await;
         }
         self.publish.send_modify(|view| {
-            view.lag = Some(LagView::of(&lag, partitions));
+            view.lag = Some(LagView::of(&lag, partitions, blink));
             view.decision = decision;
             view.failure = failure;
             if let Some(change) = moved {
@@ -137,6 +143,19 @@ impl Group {
         if self.publish.borrow().headline() != before {
             self.context.triggers.groups.visit_named(&self.key.namespace, &self.key.name);
         }
+    }
+
+    /// Whether an unknown lag was known a moment ago.
+    fn blinks(&mut self, lag: &GroupLag) -> bool {
+        if matches!(lag.total(), Lag::Known(_)) {
+            self.unknown_since = None;
+            return false;
+        }
+        let known_before = self.publish.borrow().lag.as_ref().is_some_and(LagView::valid);
+        if known_before {
+            self.unknown_since = Some(Instant::now());
+        }
+        self.unknown_since.is_some_and(|since| since.elapsed() < BLINK)
     }
 
     fn decide(&mut self, lag: &GroupLag, partitions: Option<u32>, workload: &Workload) -> Option<Decision> {

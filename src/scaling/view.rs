@@ -28,6 +28,8 @@ pub(crate) struct LagView {
     pub(crate) total: Lag,
     pub(crate) max: Option<u64>,
     pub(crate) partitions: Option<u32>,
+    /// Unknown, but only for a moment: one broker blinked. Nothing is decided on it, and nothing is said about it.
+    pub(crate) blink: bool,
 }
 
 /// One change of the number of replicas.
@@ -42,8 +44,8 @@ pub(crate) struct Move {
 
 impl LagView {
     /// Shortens a sample.
-    pub(crate) fn of(lag: &GroupLag, partitions: Option<u32>) -> Self {
-        Self { total: lag.total(), max: lag.max(), partitions }
+    pub(crate) fn of(lag: &GroupLag, partitions: Option<u32>, blink: bool) -> Self {
+        Self { total: lag.total(), max: lag.max(), partitions, blink }
     }
 
     /// Whether every partition is known.
@@ -63,7 +65,7 @@ impl View {
     pub(crate) fn headline(&self) -> (usize, Option<bool>, Option<Limit>, bool, Option<Move>) {
         (
             self.moves.len(),
-            self.lag.as_ref().map(LagView::valid),
+            self.lag.as_ref().map(|lag| lag.valid() || lag.blink),
             self.decision.as_ref().and_then(|d| d.limited),
             self.failure.is_some(),
             self.moves.front().cloned(),

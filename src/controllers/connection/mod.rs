@@ -40,6 +40,9 @@ pub(crate) async fn reconcile(
     }
     let key = Key::of(connection.as_ref());
     let observed = observe::observe(&connection, &key, &context).await?;
+    if blinked(&before, &observed, context.handles.misses(&key)) {
+        return Ok(Next::Retry(LONGEST_RETRY));
+    }
     let next = status::status(&connection, &before, &observed, &now());
     announce(&connection, &before, &next, &observed, &context).await;
     context.applier.status(connection.as_ref(), connection.status.as_ref(), &next).await?;
@@ -54,6 +57,15 @@ pub(crate) async fn reconcile(
         observe::Observed::Refused { .. } | observe::Observed::Failed { .. } => {
             Ok(Next::Retry(LONGEST_RETRY))
         }
+    }
+}
+
+/// Whether a cluster that worked missed its first answer: not worth a word before it missed a second one.
+fn blinked(before: &ConnectionStatus, observed: &observe::Observed, misses: u32) -> bool {
+    let worked = condition::status_of(&before.conditions, condition::READY) == Some(true);
+    match observed {
+        observe::Observed::Failed { error } => worked && misses < 2 && error.is_transient(),
+        observe::Observed::Answered { .. } | observe::Observed::Refused { .. } => false,
     }
 }
 

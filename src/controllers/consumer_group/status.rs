@@ -140,8 +140,8 @@ fn running(before: &ConsumerGroupStatus, workload: &Workload) -> Verdict {
 }
 
 fn lag_available(before: &ConsumerGroupStatus, plan: &Plan, view: &View) -> Finding {
-    let Some(lag) = &view.lag else {
-        // After a restart of the operator nothing is known for a second; what was said before still stands.
+    let Some(lag) = view.lag.as_ref().filter(|lag| !lag.blink) else {
+        // For a moment nothing is known, after a restart of the operator or of a broker; what was said before still stands.
         let known = condition::status_of(&before.conditions, condition::LAG_AVAILABLE);
         return match (known, plan) {
             (Some(true), _) => Finding::yes(condition::LAG_AVAILABLE, "Measured", MEASURED),
@@ -185,7 +185,8 @@ fn scaling(group: &ConsumerGroup, before: &ConsumerGroupStatus, plan: &Plan, vie
         let message = format!("The number of consumers could not be set: {why}.");
         return vec![Finding::no(condition::SCALING_ACTIVE, "ScaleFailed", message)];
     }
-    let Some(decision) = &view.decision else {
+    let blink = view.lag.as_ref().is_some_and(|lag| lag.blink);
+    let Some(decision) = view.decision.as_ref().filter(|_| !blink) else {
         return match (condition::status_of(&before.conditions, condition::SCALING_ACTIVE), plan) {
             (Some(true), Plan::Run(_)) => vec![Finding::yes(condition::SCALING_ACTIVE, "Automatic", ACTIVE)],
             _ => vec![Finding::unknown(
@@ -260,7 +261,7 @@ fn selector(group: &ConsumerGroup) -> String {
 
 /// Writes the lag on a decision, when it becomes known or unknown, and otherwise at most once a minute.
 fn lag(before: &ConsumerGroupStatus, next: &mut ConsumerGroupStatus, view: &View, decided: bool, now: &Time) {
-    let Some(seen) = &view.lag else { return };
+    let Some(seen) = view.lag.as_ref().filter(|lag| !lag.blink) else { return };
     let rounded = |n: u64| i64::try_from(significant(n)).ok();
     let fresh = LagStatus {
         total: seen.total.known().and_then(rounded),

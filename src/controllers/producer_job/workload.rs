@@ -13,10 +13,11 @@ use kube::{Resource, ResourceExt};
 use weir_api::{
     ProducerJob,
     connection::ConnectionSpec,
+    fields::QuantityText,
     producer_job::{self as api, KeyDistribution},
 };
 use weir_model::{
-    UnitError,
+    Quantity, UnitError,
     worker_config::{
         Acks, Compression, Encoding, GeneratorConfig, KeyConfig, ProduceConfig, ProduceDelivery, Task,
     },
@@ -92,8 +93,8 @@ pub(crate) fn build(
 fn produce(job: &ProducerJob, topic: &str, run_id: String) -> Result<ProduceConfig, UnitError> {
     let spec = &job.spec;
     let rate = spec.rate.as_ref();
-    let per_second = rate.and_then(|r| r.records_per_second.as_ref()).map(|q| q.get()).transpose()?;
-    let bytes = rate.and_then(|r| r.bytes_per_second.as_ref()).map(|q| q.get()).transpose()?;
+    let per_second = positive("rate.recordsPerSecond", rate.and_then(|r| r.records_per_second.as_ref()))?;
+    let bytes = positive("rate.bytesPerSecond", rate.and_then(|r| r.bytes_per_second.as_ref()))?;
     Ok(ProduceConfig {
         topic: topic.to_owned(),
         records: u64::try_from(spec.records).unwrap_or_default(),
@@ -103,10 +104,21 @@ fn produce(job: &ProducerJob, topic: &str, run_id: String) -> Result<ProduceConf
             api::EncodingType::Json => Encoding::Json,
             api::EncodingType::Raw => Encoding::Raw,
         },
-        records_per_second_thousandths: per_second.map(|q| q.thousandths()).filter(|t| *t > 0),
-        bytes_per_second: bytes.map(|q| q.thousandths() / 1000).filter(|b| *b > 0),
+        records_per_second_thousandths: per_second.map(Quantity::thousandths),
+        bytes_per_second: bytes.map(|q| q.thousandths().div_ceil(1000)),
         delivery: delivery(&spec.delivery.clone().unwrap_or_default())?,
     })
+}
+
+/// A rate of zero would never end; leaving it out means no bound.
+fn positive(field: &str, rate: Option<&QuantityText>) -> Result<Option<Quantity>, UnitError> {
+    let Some(rate) = rate.map(QuantityText::get).transpose()? else { return Ok(None) };
+    if rate.is_zero() {
+        return Err(UnitError::new(format!(
+            "{field} is 0; give a positive rate, or leave it out for no bound"
+        )));
+    }
+    Ok(Some(rate))
 }
 
 fn generator(generator: &api::Generator) -> GeneratorConfig {
