@@ -43,14 +43,21 @@ sum_of() { # WORD: adds up what the test programs, and the checks of the chart, 
 }
 
 generated_files() {
-  local folder made
+  local made wrong=0
   made=$(mktemp -d)
-  cargo run "${release[@]}" --quiet --bin weir -- crds --output "$made"
-  for folder in crds charts/weir/files/crds; do
-    diff -r "$made" "$folder" || { echo "FAILED: $folder is not what the Rust types say; run 'make crds' and commit the result."; rm -r "$made"; return 1; }
-    echo "ok: $folder is what the Rust types say"
-  done
+  cargo run "${release[@]}" --quiet --bin weir -- crds --output "$made/crds"
+  cargo run "${release[@]}" --quiet --bin weir -- reference --output "$made/reference"
+  compare_generated "$made/crds" crds || wrong=1
+  compare_generated "$made/crds" charts/weir/files/crds || wrong=1
+  compare_generated "$made/reference" docs/reference || wrong=1
   rm -r "$made"
+  return "$wrong"
+}
+
+compare_generated() { # MADE FOLDER
+  if diff -r "$1" "$2"; then echo "ok: $2 is what the Rust types say"; return 0; fi
+  echo "FAILED: $2 is not what the Rust types say; run 'make crds' and commit the result."
+  return 1
 }
 
 on_rig() { # CARGO_TEST_ARGUMENT...
