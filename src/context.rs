@@ -125,6 +125,11 @@ impl Context {
         self.stores.get().expect("controllers run only after the stores are set")
     }
 
+    /// The stores, if they are set: a watch may bring its first object before.
+    pub(crate) fn try_stores(&self) -> Option<&Stores> {
+        self.stores.get()
+    }
+
     /// An object by key, as it was last seen.
     pub(crate) fn find<K: Watched>(&self, store: &Store<K>, key: &Key) -> Option<std::sync::Arc<K>> {
         store.get(&ObjectRef::new(&key.name).within(&key.namespace))

@@ -4,12 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use kube::{
-    Client,
+    Client, ResourceExt,
     runtime::reflector::{ObjectRef, Store},
 };
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 use weir_api::{Connection, ConsumerGroup, ProducerJob, Topic};
+use weir_model::names::{CONNECTION_FINALIZER, TOPIC_FINALIZER};
 
 use crate::{
     catalog::{Key, User},
@@ -230,11 +231,26 @@ fn on_topic(context: Arc<Context>) -> impl FnMut(Change<'_, Topic>) + Send + 'st
             let users = context.update_catalog(|catalog| catalog.apply_topic(topic));
             context.triggers.topics.visit(ObjectRef::from_obj(topic));
             context.triggers.visit_all(&users);
+            hold_connection(topic, &context);
         }
         Change::Deleted(topic) => {
             let users = context.update_catalog(|catalog| catalog.delete_topic(topic));
             context.triggers.visit_all(&users);
+            let namespace = topic.namespace().unwrap_or_default();
+            context.triggers.connections.visit_named(&namespace, &topic.spec.connection_ref.name);
         }
+    }
+}
+
+/// A Topic that is to be deleted in Kafka holds its Connection: the first such Topic is a reason to look.
+fn hold_connection(topic: &Topic, context: &Context) {
+    if !topic.finalizers().iter().any(|f| f == TOPIC_FINALIZER) {
+        return;
+    }
+    let connection = Key::new(topic.namespace().unwrap_or_default(), &topic.spec.connection_ref.name);
+    let found = context.try_stores().and_then(|stores| context.find(&stores.connections, &connection));
+    if found.is_some_and(|c| !c.finalizers().iter().any(|f| f == CONNECTION_FINALIZER)) {
+        context.triggers.connections.visit_named(&connection.namespace, &connection.name);
     }
 }
 

@@ -26,6 +26,8 @@ pub const RECONCILE_AT_ANNOTATION: &str = "kafka.weir.dev/reconcile-at";
 /// Annotation: `"true"` lets a deletion finish without touching Kafka.
 pub const FORCE_ORPHAN_ANNOTATION: &str = "kafka.weir.dev/force-orphan";
 
+/// Finalizer of a Connection that Topics with `deletionPolicy: Delete` still need for their deletion.
+pub const CONNECTION_FINALIZER: &str = "kafka.weir.dev/connection";
 /// Finalizer of a Topic whose `deletionPolicy` is `Delete`.
 pub const TOPIC_FINALIZER: &str = "kafka.weir.dev/topic";
 

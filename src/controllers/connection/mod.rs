@@ -5,7 +5,9 @@ mod status;
 
 use std::{sync::Arc, time::Duration};
 
-use weir_api::{Connection, condition, connection::ConnectionStatus};
+use kube::ResourceExt;
+use weir_api::{Connection, Topic, condition, connection::ConnectionStatus};
+use weir_model::names::{CONNECTION_FINALIZER, TOPIC_FINALIZER};
 
 use super::verdict::{is_paused, newly_stalled, now, paused};
 use crate::{
@@ -25,7 +27,16 @@ pub(crate) async fn reconcile(
     context: Arc<Context>,
 ) -> Result<Next, KubernetesError> {
     let before = connection.status.clone().unwrap_or_default();
-    if connection.metadata.deletion_timestamp.is_some() {
+    let key = Key::of(connection.as_ref());
+    let needed = needed(&key, &context);
+    let deleting = connection.metadata.deletion_timestamp.is_some();
+    let held = connection.finalizers().iter().any(|f| f == CONNECTION_FINALIZER);
+    // The API server takes no new finalizer for an object that goes already.
+    if held != needed && !(needed && deleting) {
+        context.applier.finalizer(connection.as_ref(), CONNECTION_FINALIZER, needed).await?;
+        return Ok(Next::OnChange);
+    }
+    if deleting && !needed {
         return Ok(Next::OnChange);
     }
     if is_paused(connection.as_ref()) {
@@ -38,7 +49,6 @@ pub(crate) async fn reconcile(
         context.applier.status(connection.as_ref(), connection.status.as_ref(), &next).await?;
         return Ok(Next::OnChange);
     }
-    let key = Key::of(connection.as_ref());
     let observed = observe::observe(&connection, &key, &context).await?;
     if blinked(&before, &observed, context.handles.misses(&key)) {
         return Ok(Next::Retry(LONGEST_RETRY));
@@ -58,6 +68,17 @@ pub(crate) async fn reconcile(
             Ok(Next::Retry(LONGEST_RETRY))
         }
     }
+}
+
+/// Whether a Topic needs the Connection for its own deletion: `kubectl delete -f folder/` deletes both at once, and without
+/// the Connection the topic in Kafka could not go.
+fn needed(key: &Key, context: &Context) -> bool {
+    let needs = |topic: &Topic| {
+        topic.namespace().as_deref() == Some(&key.namespace)
+            && topic.spec.connection_ref.name == key.name
+            && topic.finalizers().iter().any(|f| f == TOPIC_FINALIZER)
+    };
+    context.stores().topics.find(needs).is_some()
 }
 
 /// Whether a cluster that worked missed its first answer: not worth a word before it missed a second one.
