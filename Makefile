@@ -40,7 +40,7 @@ prerequisites:
 	@$(rig) prerequisites
 
 build: prerequisites ## Build the programs
-	$(cargo) build $(release) --bins --package weir --package weir-worker --package weir-test-support
+	$(cargo) build $(release) --workspace --bins
 
 image: build ## Build the images from the local programs and load them into the rig, if it is up
 	@mkdir -p target/images
@@ -48,8 +48,9 @@ image: build ## Build the images from the local programs and load them into the 
 	@$(rig) image localhost/weir-sequence-sink:dev $(programs)/sequence-sink > target/images/sequence-sink
 	@cat target/images/weir target/images/sequence-sink
 
-crds: prerequisites ## Write the custom resource definitions from the Rust types into crds/ and the chart
+crds: prerequisites ## Write the custom resource definitions (crds/, the chart) and docs/reference from the Rust types
 	@for folder in $(generated); do $(cargo) run $(release) --quiet --bin weir -- crds --output $$folder; done
+	@$(cargo) run $(release) --quiet --bin weir -- reference --output docs/reference
 
 lint: prerequisites ## clippy with warnings as errors, and the chart
 	$(cargo) clippy $(release) --workspace --all-targets -- -D warnings

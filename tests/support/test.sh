@@ -7,6 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 release=(--release --locked)
 rig=tests/rig/rig.sh
+weir=$CARGO_TARGET_DIR/release/weir
 log=target/test.log
 began=$SECONDS
 failed=''
@@ -45,8 +46,8 @@ sum_of() { # WORD: adds up what the test programs, and the checks of the chart, 
 generated_files() {
   local made wrong=0
   made=$(mktemp -d)
-  cargo run "${release[@]}" --quiet --bin weir -- crds --output "$made/crds"
-  cargo run "${release[@]}" --quiet --bin weir -- reference --output "$made/reference"
+  "$weir" crds --output "$made/crds"
+  "$weir" reference --output "$made/reference"
   compare_generated "$made/crds" crds || wrong=1
   compare_generated "$made/crds" charts/weir/files/crds || wrong=1
   compare_generated "$made/reference" docs/reference || wrong=1
@@ -60,6 +61,7 @@ compare_generated() { # MADE FOLDER
   return 1
 }
 
+# Always the whole workspace: another choice of packages unifies features otherwise and compiles dependencies again.
 on_rig() { # CARGO_TEST_ARGUMENT...
   local exports
   exports=$("$rig" env)
@@ -73,12 +75,12 @@ trap finish EXIT
 lane "prerequisites" make prerequisites
 lane "formatting" cargo fmt --all --check
 lane "clippy" cargo clippy "${release[@]}" --workspace --all-targets -- -D warnings
-lane "tests of the crates" cargo test "${release[@]}" --workspace --exclude weir
-lane "unit tests of the operator" cargo test "${release[@]}" --package weir --bins
+lane "programs" make build
+lane "tests without the rig" cargo test "${release[@]}" --workspace --lib --bins --test decisions --test generated --test mock
 lane "generated files" generated_files
 if cargo deny --version > /dev/null 2>&1; then lane "dependencies" licenses_and_advisories; fi
 lane "rig" "$rig" up
 lane "chart" tests/support/chart.sh
 lane "images" make image
-lane "contract with the brokers" on_rig --package weir-kafka --features rig --test contract
-lane "integration" on_rig --test integration
+lane "contract with the brokers" on_rig --workspace --features weir-kafka/rig --test contract
+lane "integration" on_rig --workspace --test integration
