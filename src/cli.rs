@@ -28,6 +28,13 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FOLDER")]
         output: PathBuf,
     },
+    /// Write the reference of the kinds and of this command line as Markdown files.
+    #[command(after_help = "Example:\n  weir reference --output docs/reference")]
+    Reference {
+        /// Folder to write to; it is created if it does not exist.
+        #[arg(long, value_name = "FOLDER")]
+        output: PathBuf,
+    },
 }
 
 /// Settings of the operator.

@@ -9,6 +9,7 @@ mod kubernetes;
 mod leadership;
 mod observability;
 mod operator;
+mod reference;
 mod scaling;
 mod shutdown;
 mod workers;
@@ -24,6 +25,7 @@ async fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Operator(arguments) => operator::run(arguments).await,
         Command::Crds { output } => write_definitions(&output),
+        Command::Reference { output } => reference::write(&output),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,9 +2,16 @@
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
+use schemars::schema_for;
 use serde_json::{Value, json};
 
-use crate::{Connection, ConsumerGroup, ProducerJob, Topic};
+use crate::{
+    Connection, ConsumerGroup, ProducerJob, Topic,
+    connection::{ConnectionSpec, ConnectionStatus},
+    consumer_group::{ConsumerGroupSpec, ConsumerGroupStatus},
+    producer_job::{ProducerJobSpec, ProducerJobStatus},
+    topic::{TopicSpec, TopicStatus},
+};
 
 /// One manifest: file name and YAML text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,14 +43,45 @@ pub fn manifests() -> Result<Vec<Manifest>, ManifestError> {
 
 /// The definitions as they are installed.
 pub(crate) fn complete_definitions() -> Result<Vec<Value>, ManifestError> {
+    let schemas = [
+        (schema_for!(ConnectionSpec), schema_for!(ConnectionStatus)),
+        (schema_for!(TopicSpec), schema_for!(TopicStatus)),
+        (schema_for!(ProducerJobSpec), schema_for!(ProducerJobStatus)),
+        (schema_for!(ConsumerGroupSpec), schema_for!(ConsumerGroupStatus)),
+    ];
     definitions()
         .into_iter()
-        .map(|crd| {
+        .zip(schemas)
+        .map(|(crd, (spec, status))| {
             let mut value = serde_json::to_value(&crd)?;
             complete(&mut value);
+            let properties = &mut value["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+            for (name, schema) in [("spec", spec.to_value()), ("status", status.to_value())] {
+                describe_fields(&mut properties[name], &schema, &schema["$defs"]);
+            }
             Ok(value)
         })
         .collect()
+}
+
+/// The derive gives a field whose type is an enumeration the enumeration's description, and loses the field's own, which
+/// says what the default is. This puts it back, from the schema before the derive flattened it.
+fn describe_fields(target: &mut Value, schema: &Value, definitions: &Value) {
+    let reference = [schema, &schema["anyOf"][0]].into_iter().find_map(|s| s["$ref"].as_str());
+    let schema = match reference.and_then(|path| path.strip_prefix("#/$defs/")) {
+        Some(name) => &definitions[name],
+        None => schema,
+    };
+    for (name, field) in target.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+        let own = &schema["properties"][name];
+        if own["description"].is_string() {
+            field["description"] = own["description"].clone();
+        }
+        describe_fields(field, own, definitions);
+    }
+    if let Some(items) = target.get_mut("items") {
+        describe_fields(items, &schema["items"], definitions);
+    }
 }
 
 /// Why a manifest could not be written.
@@ -100,6 +138,14 @@ mod tests {
             assert!(manifest.yaml.contains("default: -1"), "{}", manifest.file);
             assert!(manifest.yaml.contains("default: {}"), "{}", manifest.file);
         }
+    }
+
+    #[test]
+    fn a_field_of_an_enumeration_keeps_its_own_description() {
+        let topic = &complete_definitions().expect("the types are valid")[1];
+        let schema = &topic["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        let description = &schema["properties"]["spec"]["properties"]["deletionPolicy"]["description"];
+        assert!(description.as_str().is_some_and(|text| text.contains("Default `Retain`.")), "{description}");
     }
 
     #[test]

@@ -89,7 +89,7 @@ fn columns(out: &mut String, version: &Value) {
             out,
             "| {} | {} | {} |",
             text(column, "/name").to_uppercase(),
-            code(&text(column, "/jsonPath")),
+            code(text(column, "/jsonPath")),
             if wide { "`-o wide`" } else { "" }
         );
     }
@@ -156,7 +156,7 @@ fn rules(out: &mut String, schema: &Value) {
     for (path, rule) in rows {
         let place = if path.is_empty() { "the object".to_owned() } else { code(&path) };
         let _ =
-            writeln!(out, "| {place} | {} | {} |", cell(&text(rule, "/message")), code(&text(rule, "/rule")));
+            writeln!(out, "| {place} | {} | {} |", cell(&text(rule, "/message")), code(text(rule, "/rule")));
     }
 }
 
