@@ -83,6 +83,12 @@ pub(crate) fn paused(previous: &[Condition], generation: i64) -> Vec<Condition> 
     conditions
 }
 
+/// Somebody else's words as the end of a sentence: with one period.
+pub(crate) fn sentence(words: &str) -> String {
+    let words = words.trim();
+    if words.ends_with(['.', '!', '?']) { words.to_owned() } else { format!("{words}.") }
+}
+
 /// The time for conditions; the one place where a status reads the clock.
 pub(crate) fn now() -> Time {
     let now = Timestamp::now();

@@ -53,6 +53,7 @@ impl Fault {
 
     /// Reads librdkafka's local error codes; `None` if the code is not about a connection.
     pub(crate) fn from_code(code: i32, text: &str) -> Option<Self> {
+        let text = steady(text);
         match code {
             code::AUTHENTICATION | code::SASL_AUTHENTICATION_FAILED => {
                 Some(Self::Authentication(text.to_owned()))
@@ -112,6 +113,15 @@ pub enum KafkaError {
     /// librdkafka refused the settings or the request before sending anything.
     #[error("failed to use the Kafka client: {0}")]
     Client(String),
+}
+
+/// Leaves out how long and how often, which librdkafka appends: `(after 443ms in state AUTH_REQ, 1 identical error(s)
+/// suppressed)`. The same fault must read the same, or every attempt would be news.
+fn steady(text: &str) -> &str {
+    match text.rfind(" (after ") {
+        Some(at) if text[at..].contains("ms in state ") => &text[..at],
+        Some(_) | None => text,
+    }
 }
 
 fn because(fault: Option<&Fault>) -> String {
@@ -333,6 +343,15 @@ mod tests {
         assert!(refused.is_invalid_config() && !refused.is_transient());
         assert_eq!(refused.to_string(), "failed to create the topic: Unknown topic config name: foo (NAME)");
         assert_eq!(refused.detail(), "Unknown topic config name: foo");
+    }
+
+    #[test]
+    fn the_same_fault_reads_the_same_at_every_attempt() {
+        let text = |ms: u32| {
+            format!("broker: Connect failed (after {ms}ms in state CONNECT, 1 identical error(s) suppressed)")
+        };
+        assert_eq!(Fault::from_code(-195, &text(3)), Fault::from_code(-195, &text(12)));
+        assert_eq!(steady("refused (no listener)"), "refused (no listener)");
     }
 
     #[test]

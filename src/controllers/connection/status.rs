@@ -9,7 +9,7 @@ use weir_api::{
 use weir_kafka::{Fault, KafkaError};
 
 use super::observe::Observed;
-use crate::controllers::verdict::{Verdict, VerdictKind};
+use crate::controllers::verdict::{Verdict, VerdictKind, sentence};
 
 /// The status after a visit.
 pub(crate) fn status(
@@ -50,7 +50,7 @@ fn verdict(connection: &Connection, observed: &Observed) -> Verdict {
         Observed::Refused { reason, message } => Verdict::new(VerdictKind::Stalled, reason, message),
         Observed::Failed { error } => {
             let (kind, reason, advice) = judge(error);
-            let message = format!("{servers} cannot be used: {}. {advice}", error.detail());
+            let message = format!("{servers} cannot be used: {} {advice}", sentence(&error.detail()));
             Verdict::new(kind, reason, message)
         }
     }
@@ -110,11 +110,11 @@ fn details(connection: &Connection, observed: &Observed) -> Vec<Finding> {
                 Finding::no(
                     condition::AUTHENTICATED,
                     "AuthenticationFailed",
-                    format!("The brokers refuse: {why}."),
+                    format!("The brokers refuse: {}", sentence(why)),
                 ),
             ],
             Some(Fault::Tls(_) | Fault::Resolve(_) | Fault::Transport(_) | Fault::AllBrokersDown) | None => {
-                let message = format!("{}.", error.detail());
+                let message = sentence(&error.detail());
                 vec![
                     Finding::no(condition::CONNECTED, judge(error).1, message),
                     Finding::unknown(

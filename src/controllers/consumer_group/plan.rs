@@ -18,7 +18,7 @@ use crate::{
     context::Settings,
     controllers::{
         pod::Topics,
-        verdict::{Verdict, VerdictKind},
+        verdict::{Verdict, VerdictKind, sentence},
     },
     kubernetes::KubernetesError,
     scaling::{GroupScaling, Mode},
@@ -52,7 +52,10 @@ impl Plan {
     /// The API server does not accept what was built from the spec.
     pub(crate) fn refused(error: &KubernetesError) -> Self {
         let said = error.server_message().unwrap_or_else(|| error.to_string());
-        let message = format!("The API server refuses what the spec asks for: {said}. Change spec.template.");
+        let message = format!(
+            "The API server refuses what the spec asks for: {} Change spec.template.",
+            sentence(&said)
+        );
         Self::Keep(Keep { verdict: Verdict::new(VerdictKind::Stalled, "InvalidWorkload", message) })
     }
 }

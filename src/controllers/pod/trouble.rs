@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod};
 use kube::ResourceExt;
+
+use crate::controllers::verdict::sentence;
 
 /// Something that keeps a pod from working.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,28 +37,31 @@ fn of_pod(pod: &Pod) -> Option<Trouble> {
 }
 
 fn of_container(pod: &Pod, container: &ContainerStatus) -> Option<Trouble> {
-    let waiting = container.state.as_ref()?.waiting.as_ref()?;
-    let detail = waiting.message.clone().unwrap_or_default();
     let (name, container_name) = (pod.name_any(), &container.name);
-    match waiting.reason.as_deref()? {
-        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => Some(Trouble {
-            reason: "ImageUnavailable",
-            message: format!(
-                "The image {} of container {container_name} in pod {name} cannot be had: {detail}. Check the image's name, \
+    let state = container.state.as_ref()?;
+    let waiting = state.waiting.as_ref();
+    let detail = sentence(cause(waiting.and_then(|w| w.message.as_deref()).unwrap_or_default()));
+    match waiting.and_then(|w| w.reason.as_deref()) {
+        Some("ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull") => {
+            Some(Trouble {
+                reason: "ImageUnavailable",
+                message: format!(
+                    "The image {} of container {container_name} in pod {name} cannot be had: {detail} Check the image's name, \
                  its registry and the pull secrets.",
-                container.image
-            ),
-        }),
-        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => Some(Trouble {
+                    container.image
+                ),
+            })
+        }
+        Some("CreateContainerConfigError" | "CreateContainerError" | "RunContainerError") => Some(Trouble {
             reason: "ContainerConfigInvalid",
-            message: format!("Container {container_name} in pod {name} cannot be started: {detail}."),
+            message: format!("Container {container_name} in pod {name} cannot be started: {detail}"),
         }),
-        "CrashLoopBackOff" => Some(Trouble {
+        _ if crashing(container) => Some(Trouble {
             reason: "Crashing",
             message: format!(
                 "Container {container_name} in pod {name} ended {} times{}; see kubectl logs {name} -c {container_name} \
                  --previous.",
-                container.restart_count,
+                container.restart_count.max(1),
                 ending(container)
             ),
         }),
@@ -64,10 +69,27 @@ fn of_container(pod: &Pod, container: &ContainerStatus) -> Option<Trouble> {
     }
 }
 
-/// How a container ended last.
+/// Whether a container ends again and again: also while it waits for its next try, or has just begun it.
+fn crashing(container: &ContainerStatus) -> bool {
+    !container.ready && last_end(container).is_some_and(|ended| ended.exit_code != 0)
+}
+
+/// How a container ended last, be it just now or before its present run.
+fn last_end(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {
+    let ended =
+        |state: &'_ Option<ContainerState>| state.as_ref().and_then(|s| s.terminated.as_ref()).is_some();
+    let state = if ended(&container.state) { &container.state } else { &container.last_state };
+    state.as_ref().and_then(|s| s.terminated.as_ref())
+}
+
+/// The cause in the kubelet's words, which wraps it anew at every pause.
+fn cause(message: &str) -> &str {
+    message.rsplit("ErrImagePull: ").next().unwrap_or(message)
+}
+
+/// How a container ended last, in words.
 fn ending(container: &ContainerStatus) -> String {
-    let last = container.last_state.as_ref().and_then(|s| s.terminated.as_ref());
-    last.map_or_else(String::new, |ended| {
+    last_end(container).map_or_else(String::new, |ended| {
         let said = ended.message.as_deref().map(str::trim).filter(|m| !m.is_empty());
         let said = said.map_or_else(String::new, |m| {
             let tail: Vec<char> = m.chars().rev().take(200).collect();
@@ -126,6 +148,15 @@ mod tests {
 
     #[test]
     fn starting_is_no_trouble() {
-        assert_eq!(trouble(&[pod("ContainerCreating")]), None);
+        let mut fresh = pod("ContainerCreating").as_ref().clone();
+        let status = fresh.status.as_mut().and_then(|s| s.container_statuses.as_mut()).expect("set above");
+        status[0].last_state = None;
+        assert_eq!(trouble(&[Arc::new(fresh)]), None);
+    }
+
+    #[test]
+    fn the_kubelets_wrapping_does_not_change_the_cause() {
+        let plain = "failed to pull and unpack image";
+        assert_eq!(cause(plain), cause(&format!("Back-off pulling image \"x\": ErrImagePull: {plain}")));
     }
 }

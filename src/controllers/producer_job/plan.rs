@@ -7,7 +7,7 @@ use super::{
     workload::{self, Workload},
 };
 use crate::{
-    controllers::verdict::{Verdict, VerdictKind},
+    controllers::verdict::{Verdict, VerdictKind, sentence},
     kubernetes::KubernetesError,
 };
 
@@ -27,8 +27,10 @@ impl Plan {
     /// The API server does not accept what was built from the spec.
     pub(crate) fn refused(error: &KubernetesError) -> Self {
         let said = error.server_message().unwrap_or_else(|| error.to_string());
-        let message =
-            format!("The API server refuses what the spec asks for: {said}. Create another ProducerJob.");
+        let message = format!(
+            "The API server refuses what the spec asks for: {} Create another ProducerJob.",
+            sentence(&said)
+        );
         wait(VerdictKind::Stalled, "InvalidWorkload", message)
     }
 }
@@ -98,7 +100,10 @@ pub(crate) fn plan(job: &ProducerJob, before: &ProducerJobStatus, observed: &Obs
             return wait(
                 VerdictKind::Progressing,
                 "KafkaUnreachable",
-                format!("The brokers could not be asked about the topic: {why}. Weir tries again by itself."),
+                format!(
+                    "The brokers could not be asked about the topic: {} Weir tries again by itself.",
+                    sentence(why)
+                ),
             );
         }
     };

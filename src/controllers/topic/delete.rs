@@ -16,7 +16,7 @@ use super::{
 use crate::{
     catalog::Key,
     context::Context,
-    controllers::verdict::{Verdict, VerdictKind, now},
+    controllers::verdict::{Verdict, VerdictKind, now, sentence},
     kubernetes::{KubernetesError, events::Notice, runner::Next},
 };
 
@@ -99,9 +99,10 @@ async fn blocked(
 ) -> Result<Next, KubernetesError> {
     let generation = topic.metadata.generation.unwrap_or_default();
     let message = format!(
-        "Topic {} cannot be deleted from Kafka: {why}. Weir tries again by itself; set deletionPolicy to Retain, or the \
+        "Topic {} cannot be deleted from Kafka: {} Weir tries again by itself; set deletionPolicy to Retain, or the \
          annotation {FORCE_ORPHAN_ANNOTATION}: \"true\", to let this object go without the topic.",
-        topic.topic_name()
+        topic.topic_name(),
+        sentence(why)
     );
     let findings = Verdict::new(VerdictKind::Failing, "DeletionBlocked", message).findings();
     let conditions = condition::conditions(&before.conditions, &findings, generation, &now());

@@ -6,7 +6,7 @@ use weir_api::{Topic, topic::TopicStatus};
 use weir_model::names::check_topic_name;
 
 use super::observe::{Observed, Present};
-use crate::controllers::verdict::{Verdict, VerdictKind};
+use crate::controllers::verdict::{Verdict, VerdictKind, sentence};
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,8 +92,8 @@ fn failed(topic: &Topic, before: &TopicStatus, error: &weir_kafka::KafkaError) -
         return Plan::Wait(Verdict::new(VerdictKind::Stalled, "Unauthorized", message));
     }
     let message = format!(
-        "The brokers could not be asked about the topic: {}. Weir tries again by itself.",
-        error.detail()
+        "The brokers could not be asked about the topic: {} Weir tries again by itself.",
+        sentence(&error.detail())
     );
     unreachable(topic, before, Verdict::new(VerdictKind::Progressing, "KafkaUnreachable", message))
 }

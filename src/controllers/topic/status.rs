@@ -16,7 +16,7 @@ use super::{
     plan::{Changes, Plan},
 };
 use crate::{
-    controllers::verdict::{Verdict, VerdictKind},
+    controllers::verdict::{Verdict, VerdictKind, sentence},
     kubernetes::runner::Next,
 };
 
@@ -128,7 +128,7 @@ fn refused(name: &str, error: &KafkaError) -> Verdict {
     } else {
         (VerdictKind::Failing, "KafkaError", "Weir tries again by itself.")
     };
-    Verdict::new(kind, reason, format!("The brokers refused topic {name}: {detail} {advice}"))
+    Verdict::new(kind, reason, format!("The brokers refused topic {name}: {} {advice}", sentence(&detail)))
 }
 
 fn synced(verdict: &Verdict) -> Finding {
