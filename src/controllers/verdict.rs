@@ -83,6 +83,12 @@ pub(crate) fn paused(previous: &[Condition], generation: i64) -> Vec<Condition> 
     conditions
 }
 
+/// Whether an object was created less than ten seconds ago.
+pub(crate) fn is_young<K: Resource>(object: &K) -> bool {
+    let created = object.meta().creation_timestamp.as_ref();
+    created.is_some_and(|created| now().0.as_second() - created.0.as_second() < 10)
+}
+
 /// Somebody else's words as the end of a sentence: with one period.
 pub(crate) fn sentence(words: &str) -> String {
     let words = words.trim();

@@ -65,7 +65,7 @@ pub struct ProducerJobSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Source {
-    /// Records made up from a seed: record n is the same on every run.
+    /// Records made up from a seed: record n has the same key and payload on every run.
     pub generator: Generator,
 }
 

@@ -44,7 +44,8 @@ pub(crate) fn sentence(
             policy.activation_lag
         ),
         Reason::ScaledToZero => format!(
-            "{state}; there was neither lag nor an arrival for {}, so replicas go from {current} to 0.",
+            "Lag is {} records; there was neither work nor an arrival for {}, so replicas go from {current} to 0.",
+            reading.lag,
             seconds(policy.idle_for)
         ),
         Reason::BacklogDrained => format!(
@@ -88,7 +89,11 @@ pub(crate) fn sentence(
 fn state(reading: &Reading, demand: &Demand) -> String {
     let arrivals = demand.arrivals.map_or_else(
         || "arrivals are not measured yet".to_owned(),
-        |rate| format!("{}/s arrive", pace(rate)),
+        |rate| match rate.thousandths() {
+            0 => "nothing arrives".to_owned(),
+            1..1000 => "fewer than 1/s arrive".to_owned(),
+            _ => format!("{}/s arrive", pace(rate)),
+        },
     );
     let source = match demand.source {
         CapacitySource::Learned => "learned",

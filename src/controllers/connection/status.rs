@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use weir_api::{
     Connection,
     condition::{self, Finding},
-    connection::ConnectionStatus,
+    connection::{AuthenticationType, ConnectionStatus},
 };
 use weir_kafka::{Fault, KafkaError};
 
@@ -90,6 +90,15 @@ fn judge(error: &KafkaError) -> (VerdictKind, &'static str, &'static str) {
     }
 }
 
+fn accepted(connection: &Connection) -> &'static str {
+    match connection.spec.authentication.type_ {
+        AuthenticationType::None => "The brokers ask for no credentials.",
+        AuthenticationType::ScramSha512 | AuthenticationType::ScramSha256 | AuthenticationType::Plain => {
+            "The brokers accept the credentials."
+        }
+    }
+}
+
 fn details(connection: &Connection, observed: &Observed) -> Vec<Finding> {
     let mut findings = match observed {
         Observed::Answered { description, .. } => vec![
@@ -98,7 +107,7 @@ fn details(connection: &Connection, observed: &Observed) -> Vec<Finding> {
                 "Connected",
                 format!("{} brokers answer.", description.brokers.len()),
             ),
-            Finding::yes(condition::AUTHENTICATED, "Accepted", "The brokers accept the credentials."),
+            Finding::yes(condition::AUTHENTICATED, "Accepted", accepted(connection)),
         ],
         Observed::Refused { message, .. } => vec![
             Finding::unknown(condition::CONNECTED, "NotTried", message),

@@ -15,6 +15,7 @@ use crate::{
         GROUP_KIND, Topics,
         trouble::{Trouble, trouble},
     },
+    controllers::verdict::is_young,
     handles::Connected,
     kubernetes::{KubernetesError, request},
 };
@@ -31,6 +32,8 @@ pub(crate) struct Observed {
     /// A Deployment of that name exists that is not ours.
     pub(crate) foreign: bool,
     pub(crate) trouble: Option<Trouble>,
+    /// Created a moment ago: what it names may come with the same `kubectl apply`.
+    pub(crate) young: bool,
 }
 
 /// Looks.
@@ -60,6 +63,7 @@ pub(crate) async fn observe(
         deployment: found.filter(|d| ours(d)),
         foreign,
         trouble: trouble(&pods(key, context)),
+        young: is_young(group),
     })
 }
 

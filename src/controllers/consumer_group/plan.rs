@@ -90,7 +90,7 @@ fn check(group: &ConsumerGroup, observed: &Observed, settings: &Settings) -> Res
     let waiting = not_connected(group);
     let (connection, connected) =
         observed.connection.as_ref().zip(observed.connected.as_ref()).ok_or(waiting)?;
-    let topics = resolved(&observed.topics)?;
+    let topics = resolved(&observed.topics, observed.young)?;
     let workload = workload::build(&workload::Parts {
         group,
         connection: &connection.spec,
@@ -121,11 +121,11 @@ fn not_connected(group: &ConsumerGroup) -> Verdict {
     Verdict::new(VerdictKind::Progressing, "ConnectionNotReady", message)
 }
 
-fn resolved(topics: &Topics) -> Result<Vec<String>, Verdict> {
+fn resolved(topics: &Topics, young: bool) -> Result<Vec<String>, Verdict> {
     match topics {
         Topics::Resolved(names) => Ok(names.clone()),
         Topics::NoSuchObject(name) => Err(Verdict::new(
-            VerdictKind::Stalled,
+            if young { VerdictKind::Progressing } else { VerdictKind::Stalled },
             "TopicMissing",
             format!(
                 "Topic object {name} does not exist in this namespace; create it. The group then starts by itself."

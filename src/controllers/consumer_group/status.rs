@@ -8,6 +8,7 @@ use weir_api::{
     consumer_group::{AutoscalingMode, ConsumerGroupStatus, DecisionStatus, LagStatus},
 };
 use weir_autoscaler::{Limit, Reason};
+use weir_model::{Lag, UnknownLag};
 
 use super::{
     observe::Observed,
@@ -39,7 +40,7 @@ pub(crate) fn status(
     let workload = workload(group, observed);
     let verdict = match plan {
         Plan::Keep(keep) => keep.verdict.clone(),
-        Plan::Run(_) => running(before, &workload),
+        Plan::Run(_) => absent_topic(view).unwrap_or_else(|| running(before, &workload)),
     };
     let mut findings = verdict.findings();
     findings.push(workload.finding.clone());
@@ -119,6 +120,18 @@ fn overdue(deployment: &Deployment) -> bool {
     conditions.into_iter().any(|c| c.reason.as_deref() == Some("ProgressDeadlineExceeded"))
 }
 
+/// A topic that was named by its name in Kafka and is not there: only the measuring finds out.
+fn absent_topic(view: &View) -> Option<Verdict> {
+    match &view.lag.as_ref().filter(|lag| !lag.blink)?.total {
+        Lag::Unknown(UnknownLag::TopicMissing(topic)) => Some(Verdict::new(
+            VerdictKind::Stalled,
+            "TopicMissing",
+            format!("Topic {topic} does not exist; create it. The group then goes on by itself."),
+        )),
+        Lag::Unknown(_) | Lag::Known(_) | Lag::NotApplicable => None,
+    }
+}
+
 /// Numbers stay out of these sentences: they change with every pod, and a status is not rewritten for that.
 fn running(before: &ConsumerGroupStatus, workload: &Workload) -> Verdict {
     let was_ready = condition::status_of(&before.conditions, condition::READY) == Some(true);
@@ -154,13 +167,13 @@ fn lag_available(before: &ConsumerGroupStatus, plan: &Plan, view: &View) -> Find
         };
     };
     match &lag.total {
-        weir_model::Lag::Known(_) => Finding::yes(condition::LAG_AVAILABLE, "Measured", MEASURED),
-        weir_model::Lag::Unknown(why) => Finding::no(
+        Lag::Known(_) => Finding::yes(condition::LAG_AVAILABLE, "Measured", MEASURED),
+        Lag::Unknown(why) => Finding::no(
             condition::LAG_AVAILABLE,
             "LagUnknown",
             format!("The lag is not known: {why}. The number of consumers is left as it is."),
         ),
-        weir_model::Lag::NotApplicable => {
+        Lag::NotApplicable => {
             Finding::no(condition::LAG_AVAILABLE, "NoPartitions", "The topics have no partitions.")
         }
     }

@@ -18,6 +18,7 @@ use crate::{
         JOB_KIND, Topics,
         trouble::{Trouble, trouble},
     },
+    controllers::verdict::is_young,
     kubernetes::{KubernetesError, request},
 };
 
@@ -32,6 +33,8 @@ pub(crate) struct Observed {
     pub(crate) trouble: Option<Trouble>,
     pub(crate) image: String,
     pub(crate) image_pull_policy: String,
+    /// Created a moment ago: what it names may come with the same `kubectl apply`.
+    pub(crate) young: bool,
 }
 
 /// Where the topic stands.
@@ -41,6 +44,7 @@ pub(crate) enum TopicState {
     Missing(String),
     NoSuchObject(String),
     NotReady { name: String, message: String },
+    Unauthorized(String),
     Unknown(String),
 }
 
@@ -84,6 +88,7 @@ pub(crate) async fn observe(job: &ProducerJob, context: &Context) -> Result<Obse
         trouble: trouble(&pods),
         image: context.settings.worker_image.clone(),
         image_pull_policy: context.settings.worker_image_pull_policy.clone(),
+        young: is_young(job),
     })
 }
 
@@ -129,7 +134,13 @@ async fn topic_state(resolved: Topics, cluster: Option<weir_kafka::Cluster>) -> 
 }
 
 fn topic_error(name: String, error: &KafkaError) -> TopicState {
-    if error.is_unknown_topic() { TopicState::Missing(name) } else { TopicState::Unknown(error.detail()) }
+    if error.is_unknown_topic() {
+        TopicState::Missing(name)
+    } else if error.is_unauthorized() {
+        TopicState::Unauthorized(name)
+    } else {
+        TopicState::Unknown(error.detail())
+    }
 }
 
 fn pods(key: &Key, job: &ProducerJob, context: &Context) -> Vec<Arc<Pod>> {

@@ -80,9 +80,19 @@ pub(crate) fn plan(job: &ProducerJob, before: &ProducerJobStatus, observed: &Obs
                 ),
             );
         }
-        TopicState::NoSuchObject(name) => {
+        TopicState::Unauthorized(name) => {
             return wait(
                 VerdictKind::Stalled,
+                "Unauthorized",
+                format!(
+                    "The brokers do not let the Connection's principal describe topic {name}; grant it Describe and Write on \
+                     the topic. The job then starts by itself."
+                ),
+            );
+        }
+        TopicState::NoSuchObject(name) => {
+            return wait(
+                if observed.young { VerdictKind::Progressing } else { VerdictKind::Stalled },
                 "TopicMissing",
                 format!(
                     "Topic object {name} does not exist in this namespace; create it. The job then starts by itself."

@@ -12,6 +12,7 @@ use weir_model::names::{FORCE_ORPHAN_ANNOTATION, TOPIC_FINALIZER};
 use super::{
     LONGEST_RETRY,
     observe::{Observed, observe},
+    plan::cluster_changed,
 };
 use crate::{
     catalog::Key,
@@ -30,12 +31,21 @@ pub(crate) async fn delete(
         return Ok(Next::OnChange);
     }
     let name = topic.topic_name();
-    let orphan = topic.annotations().get(FORCE_ORPHAN_ANNOTATION).is_some_and(|v| v == "true");
+    let orphan = is_orphaned(topic);
     let retained = topic.spec.deletion_policy != Some(DeletionPolicy::Delete);
     let Some(id) = before.topic_id.as_deref().filter(|_| !orphan && !retained) else {
         return release(topic, format!("Topic {name} was not deleted from Kafka."), context).await;
     };
-    match observe(topic, context).await {
+    let observed = observe(topic, context).await;
+    let cluster = match &observed {
+        Observed::Missing { cluster_id } => Some(cluster_id),
+        Observed::Present(present) => Some(&present.cluster_id),
+        Observed::NotConnected | Observed::OwnedBy(_) | Observed::Failed(_) => None,
+    };
+    if let Some(changed) = cluster.and_then(|cluster| cluster_changed(before, &name, cluster)) {
+        return blocked(topic, before, &changed.message, context).await;
+    }
+    match observed {
         Observed::Missing { .. } => {
             release(topic, format!("Topic {name} is gone from Kafka."), context).await
         }
@@ -56,6 +66,11 @@ pub(crate) async fn delete(
         }
         Observed::Failed(error) => blocked(topic, before, &error.detail(), context).await,
     }
+}
+
+/// Whether the user lets the object go without its topic.
+pub(crate) fn is_orphaned(topic: &Topic) -> bool {
+    topic.annotations().get(FORCE_ORPHAN_ANNOTATION).is_some_and(|v| v == "true")
 }
 
 /// Deletes the topic. Its id was compared just before; librdkafka deletes by name, which leaves a window of milliseconds.

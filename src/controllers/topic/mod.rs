@@ -27,7 +27,9 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// One visit.
 pub(crate) async fn reconcile(topic: Arc<Topic>, context: Arc<Context>) -> Result<Next, KubernetesError> {
     let before = topic.status.clone().unwrap_or_default();
-    if is_paused(topic.as_ref()) {
+    // Letting an object go without touching Kafka is what a paused one may do.
+    let leaving = topic.metadata.deletion_timestamp.is_some() && delete::is_orphaned(&topic);
+    if is_paused(topic.as_ref()) && !leaving {
         let generation = topic.metadata.generation.unwrap_or_default();
         let conditions = paused(&before.conditions, generation);
         let next = TopicStatus { observed_generation: generation, conditions, ..before };

@@ -67,7 +67,7 @@ pub(crate) fn plan(topic: &Topic, before: &TopicStatus, observed: &Observed) -> 
             ),
         )),
         Observed::Failed(error) => failed(topic, before, error),
-        Observed::Missing { .. } => missing(before, &name),
+        Observed::Missing { cluster_id } => missing(before, &name, cluster_id),
         Observed::Present(present) => existing(topic, before, present, &name),
     }
 }
@@ -104,7 +104,10 @@ fn unreachable(topic: &Topic, before: &TopicStatus, otherwise: Verdict) -> Plan 
     if seen && before.topic_id.is_some() { Plan::Keep } else { Plan::Wait(otherwise) }
 }
 
-fn missing(before: &TopicStatus, name: &str) -> Plan {
+fn missing(before: &TopicStatus, name: &str, cluster_id: &str) -> Plan {
+    if let Some(verdict) = cluster_changed(before, name, cluster_id) {
+        return Plan::Wait(verdict);
+    }
     match &before.topic_id {
         None => Plan::Create,
         Some(id) => Plan::Wait(Verdict::new(
@@ -118,14 +121,19 @@ fn missing(before: &TopicStatus, name: &str) -> Plan {
     }
 }
 
+/// A topic of the same name in another cluster is another topic, and its absence there says nothing about ours.
+pub(crate) fn cluster_changed(before: &TopicStatus, name: &str, cluster_id: &str) -> Option<Verdict> {
+    let cluster = before.cluster_id.as_ref().filter(|cluster| *cluster != cluster_id)?;
+    let message = format!(
+        "Topic {name} was in Kafka cluster {cluster}, but the Connection now leads to {cluster_id}. Nothing is changed there; \
+         let the Connection lead back, or delete this object and create it again."
+    );
+    Some(Verdict::new(VerdictKind::Stalled, "ClusterChanged", message))
+}
+
 fn existing(topic: &Topic, before: &TopicStatus, present: &Present, name: &str) -> Plan {
-    if let Some(cluster) = before.cluster_id.as_ref().filter(|c| **c != present.cluster_id) {
-        let message = format!(
-            "Topic {name} was in Kafka cluster {cluster}, but the Connection now leads to {}. Nothing is changed there; \
-             let the Connection lead back, or delete this object and create it again.",
-            present.cluster_id
-        );
-        return Plan::Wait(Verdict::new(VerdictKind::Stalled, "ClusterChanged", message));
+    if let Some(verdict) = cluster_changed(before, name, &present.cluster_id) {
+        return Plan::Wait(verdict);
     }
     match &before.topic_id {
         Some(id) if *id != present.id => Plan::Wait(Verdict::new(
@@ -292,6 +300,7 @@ mod tests {
             (&ours(), &missing, "TopicLost"),
             (&replaced, &known(6), "TopicReplaced"),
             (&moved, &known(6), "ClusterChanged"),
+            (&moved, &missing, "ClusterChanged"),
             (&new, &other, "TopicConflict"),
             (&new, &Observed::NotConnected, "ConnectionNotReady"),
         ];
