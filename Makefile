@@ -14,7 +14,7 @@ programs := $(CARGO_TARGET_DIR)/release
 rig := tests/rig/rig.sh
 generated := crds charts/weir/files/crds
 
-.PHONY: help demo demo-down test rig-up rig-down prerequisites build image crds lint fmt
+.PHONY: help demo demo-down test bench rig-up rig-down prerequisites build image crds lint fmt
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -27,6 +27,9 @@ demo-down: ## Remove what `make demo KEEP=1` left: the example, the operator and
 
 test: ## Everything that is checked, from formatting to the tests on the rig (KEEP=1 leaves the rig up)
 	@tests/support/test.sh
+
+bench: build ## Weir's worker and Kafka's own performance tools, measured side by side on the rig (KEEP=1 leaves it up)
+	@benches/worker.sh
 
 rig-up: ## Start the rig (a cluster and three brokers) and print the exports to use it by hand
 	@$(rig) up
