@@ -5,14 +5,17 @@
 
 pub mod helm;
 pub mod kafka;
+pub mod kstatus;
 pub mod kubectl;
 pub mod namespace;
 pub mod operator;
 pub mod program;
 pub mod rig;
 pub mod sink;
+pub mod stranger;
 pub mod wait;
 
 pub use kafka::Witness;
 pub use namespace::{TestNamespace, in_namespace};
 pub use rig::Rig;
+pub use stranger::Stranger;
