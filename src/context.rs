@@ -2,12 +2,12 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{OnceLock, RwLock},
+    sync::{Arc, OnceLock, RwLock},
     time::Duration,
 };
 
 use k8s_openapi::api::{apps::v1::Deployment, batch::v1::Job, core::v1::Pod};
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::Store;
 use weir_api::{Connection, ConsumerGroup, ProducerJob, Topic};
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     kubernetes::{apply::Applier, events::Events, runner::Trigger, watch::Watched},
     leadership::Leadership,
     observability::metrics::Metrics,
-    scaling::Scaling,
+    scaling::{Scaling, Tools},
     workers::Workers,
 };
 
@@ -72,7 +72,7 @@ impl Triggers {
 /// What every controller is given.
 pub(crate) struct Context {
     pub(crate) settings: Settings,
-    pub(crate) applier: Applier,
+    pub(crate) applier: Arc<Applier>,
     pub(crate) events: Events,
     pub(crate) metrics: Metrics,
     pub(crate) handles: Handles,
@@ -92,7 +92,7 @@ impl Context {
     #[expect(clippy::too_many_arguments, reason = "called once, by the composition root")]
     pub(crate) fn new(
         settings: Settings,
-        applier: Applier,
+        applier: Arc<Applier>,
         events: Events,
         metrics: Metrics,
         triggers: Triggers,
@@ -131,8 +131,21 @@ impl Context {
     }
 
     /// An object by key, as it was last seen.
-    pub(crate) fn find<K: Watched>(&self, store: &Store<K>, key: &Key) -> Option<std::sync::Arc<K>> {
-        store.get(&ObjectRef::new(&key.name).within(&key.namespace))
+    pub(crate) fn find<K: Watched>(&self, store: &Store<K>, key: &Key) -> Option<Arc<K>> {
+        key.find(store)
+    }
+
+    /// What the scaling of groups works with.
+    pub(crate) fn scaling_tools(&self) -> Tools {
+        Tools {
+            deployments: self.stores().deployments.clone(),
+            groups: self.stores().groups.clone(),
+            applier: self.applier.clone(),
+            events: self.events.clone(),
+            metrics: self.metrics.clone(),
+            leadership: self.leadership.clone(),
+            trigger: self.triggers.groups.clone(),
+        }
     }
 
     /// Reads the catalog.

@@ -62,7 +62,7 @@ pub(crate) async fn run(arguments: OperatorArguments) -> anyhow::Result<()> {
     let (triggers, queues) = queues();
     let context = Arc::new(Context::new(
         settings(&arguments),
-        Applier::new(client.clone()),
+        Arc::new(Applier::new(client.clone())),
         Events::new(client.clone(), arguments.identity.clone()),
         metrics,
         triggers,

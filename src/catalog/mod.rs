@@ -5,11 +5,18 @@
 
 mod index;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use index::Index;
 use k8s_openapi::jiff::Timestamp;
-use kube::{Resource, ResourceExt};
+use kube::{
+    Resource, ResourceExt,
+    core::NamespaceResourceScope,
+    runtime::reflector::{ObjectRef, Store},
+};
 use weir_api::{Connection, ConsumerGroup, ProducerJob, Topic, fields::TopicSelector};
 
 /// Namespace and name of an object.
@@ -23,6 +30,14 @@ impl Key {
     /// A key from its two parts.
     pub(crate) fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// The object as a store last saw it.
+    pub(crate) fn find<K>(&self, store: &Store<K>) -> Option<Arc<K>>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + 'static,
+    {
+        store.get(&ObjectRef::new(&self.name).within(&self.namespace))
     }
 
     /// The key of an object.

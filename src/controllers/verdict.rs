@@ -1,12 +1,11 @@
 //! The outcome of a visit in the words of kstatus: `Ready`, `Reconciling`, `Stalled`. Pure.
 
-use k8s_openapi::{
-    apimachinery::pkg::apis::meta::v1::{Condition, Time},
-    jiff::Timestamp,
-};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Resource, ResourceExt};
 use weir_api::condition::{self, Finding};
 use weir_model::names::PAUSED_ANNOTATION;
+
+use crate::kubernetes::now;
 
 /// What a visit found about the object as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,12 +92,6 @@ pub(crate) fn is_young<K: Resource>(object: &K) -> bool {
 pub(crate) fn sentence(words: &str) -> String {
     let words = words.trim();
     if words.ends_with(['.', '!', '?']) { words.to_owned() } else { format!("{words}.") }
-}
-
-/// The time for conditions; the one place where a status reads the clock.
-pub(crate) fn now() -> Time {
-    let now = Timestamp::now();
-    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
 }
 
 /// Whether `next` says `Stalled` for another reason than `previous` did: the moment for an event.

@@ -9,6 +9,7 @@ pub(crate) mod watch;
 
 use std::time::Duration;
 
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::core::Status;
 
 /// No request to the API server may take longer; kube's client has no read timeout of its own.
@@ -77,4 +78,10 @@ pub(crate) async fn request<T>(
         Ok(result) => result.map_err(|source| KubernetesError::Request { action, source: Box::new(source) }),
         Err(_) => Err(KubernetesError::Timeout { action }),
     }
+}
+
+/// The time for conditions; the one place where a status reads the clock.
+pub(crate) fn now() -> Time {
+    let now = Timestamp::now();
+    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
 }

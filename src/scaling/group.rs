@@ -1,9 +1,6 @@
 //! The task of one group: sample → decision → `/scale`.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
@@ -12,12 +9,10 @@ use weir_autoscaler::{Autoscaler, Decision, Direction, Observation};
 use weir_kafka::GroupSample;
 use weir_model::{GroupLag, Lag, PartitionLag, TopicPartition, UnknownLag};
 
-use super::{GroupScaling, LagView, Mode, Move, View};
+use super::{GroupScaling, LagView, Mode, Move, Tools, View};
 use crate::{
     catalog::Key,
-    context::Context,
-    controllers::verdict::now,
-    kubernetes::{apply::owns_replicas, events::Notice},
+    kubernetes::{apply::owns_replicas, events::Notice, now},
 };
 
 /// Without a sample for this long, the lag counts as unknown.
@@ -32,11 +27,11 @@ pub(super) async fn run(
     key: Key,
     mut settings: watch::Receiver<GroupScaling>,
     publish: watch::Sender<View>,
-    context: Arc<Context>,
+    tools: Tools,
     epoch: Instant,
 ) {
     let mut group =
-        Group { key, context, epoch, autoscaler: None, written: None, unknown_since: None, publish };
+        Group { key, tools, epoch, autoscaler: None, written: None, unknown_since: None, publish };
     loop {
         let wanted = settings.borrow_and_update().clone();
         let mut samples = match (&wanted.handle, &wanted.watch) {
@@ -77,7 +72,7 @@ async fn next(samples: &mut Option<watch::Receiver<Option<GroupSample>>>) -> Opt
 
 struct Group {
     key: Key,
-    context: Arc<Context>,
+    tools: Tools,
     epoch: Instant,
     autoscaler: Option<Autoscaler>,
     /// Our last write, believed until the store shows it or is late.
@@ -110,7 +105,7 @@ impl Group {
             Some(sample) => (sample.lag.clone(), known_partitions(sample, wanted)),
             None => (silence(wanted), None),
         };
-        self.context.metrics.group_sampled(&self.key.namespace, &self.key.name, &lag);
+        self.tools.metrics.group_sampled(&self.key.namespace, &self.key.name, &lag);
         let blink = self.blinks(&lag);
         let workload = self.workload();
         let decision = workload.as_ref().and_then(|w| self.decide(&lag, partitions, w));
@@ -118,7 +113,7 @@ impl Group {
         let mut failure = None;
         let mut moved = None;
         if let (Some(workload), Some((replicas, reason, message))) = (&workload, change)
-            && self.context.leadership.is_leader()
+            && self.tools.leadership.is_leader()
         {
             match self.scale(replicas).await {
                 Ok(()) if replicas != workload.replicas => {
@@ -141,7 +136,7 @@ impl Group {
             }
         });
         if self.publish.borrow().headline() != before {
-            self.context.triggers.groups.visit_named(&self.key.namespace, &self.key.name);
+            self.tools.trigger.visit_named(&self.key.namespace, &self.key.name);
         }
     }
 
@@ -168,7 +163,7 @@ impl Group {
         };
         let decision = self.autoscaler.as_mut()?.decide(&observation);
         let (namespace, name) = (&self.key.namespace, &self.key.name);
-        self.context.metrics.group_replicas(namespace, name, decision.replicas, workload.replicas);
+        self.tools.metrics.group_replicas(namespace, name, decision.replicas, workload.replicas);
         Some(decision)
     }
 
@@ -193,7 +188,7 @@ impl Group {
     }
 
     fn workload(&mut self) -> Option<Workload> {
-        let deployment = self.context.find(&self.context.stores().deployments, &self.key)?;
+        let deployment = self.key.find(&self.tools.deployments)?;
         let mut workload = read(&deployment);
         if let Some((written, at)) = self.written {
             if workload.replicas == written || at.elapsed() > STORE_DELAY {
@@ -209,7 +204,7 @@ impl Group {
     async fn scale(&mut self, replicas: u32) -> Result<(), String> {
         let count = i32::try_from(replicas).unwrap_or(i32::MAX);
         let Key { namespace, name } = &self.key;
-        match self.context.applier.scale::<Deployment>(namespace, name, count).await {
+        match self.tools.applier.scale::<Deployment>(namespace, name, count).await {
             Ok(()) => {
                 self.written = Some((replicas, Instant::now()));
                 Ok(())
@@ -234,16 +229,16 @@ impl Group {
             "scaled"
         );
         let direction = if to > from { "Up" } else { "Down" };
-        self.context.metrics.scaler_decided(direction, reason);
+        self.tools.metrics.scaler_decided(direction, reason);
         let event = match (*from, *to) {
             (0, _) => "ActivatedFromZero",
             (_, 0) => "DeactivatedToZero",
             (from, to) if to > from => "ScaledUp",
             _ => "ScaledDown",
         };
-        if let Some(group) = self.context.find(&self.context.stores().groups, &self.key) {
+        if let Some(group) = self.key.find(&self.tools.groups) {
             let note = format!("From {from} to {to} consumers: {message}");
-            self.context.events.publish(group.as_ref(), Notice::normal(event, note)).await;
+            self.tools.events.publish(group.as_ref(), Notice::normal(event, note)).await;
         }
     }
 }

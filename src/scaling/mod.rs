@@ -12,13 +12,22 @@ use std::{
     time::Instant,
 };
 
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::runtime::reflector::Store;
 use tokio::{sync::watch, task::JoinHandle};
+use weir_api::ConsumerGroup;
 use weir_autoscaler::Policy;
 use weir_kafka::GroupWatch;
 
 pub(crate) use view::{LagView, Move, View};
 
-use crate::{catalog::Key, context::Context, handles::Handle};
+use crate::{
+    catalog::Key,
+    handles::Handle,
+    kubernetes::{apply::Applier, events::Events, runner::Trigger},
+    leadership::Leadership,
+    observability::metrics::Metrics,
+};
 
 /// What is to be done about one group.
 #[derive(Clone)]
@@ -29,6 +38,19 @@ pub(crate) struct GroupScaling {
     pub(crate) watch: Option<GroupWatch>,
     /// Who decides.
     pub(crate) mode: Mode,
+}
+
+/// What the tasks read, write and tell with.
+#[derive(Clone)]
+pub(crate) struct Tools {
+    pub(crate) deployments: Store<Deployment>,
+    pub(crate) groups: Store<ConsumerGroup>,
+    pub(crate) applier: Arc<Applier>,
+    pub(crate) events: Events,
+    pub(crate) metrics: Metrics,
+    pub(crate) leadership: Leadership,
+    /// Asks for a visit of the group when its status has news.
+    pub(crate) trigger: Trigger<ConsumerGroup>,
 }
 
 /// Who decides.
@@ -78,7 +100,7 @@ impl Scaling {
     }
 
     /// Begins or changes the scaling of a group.
-    pub(crate) fn ensure(&self, key: &Key, wanted: GroupScaling, context: &Arc<Context>) {
+    pub(crate) fn ensure(&self, key: &Key, wanted: GroupScaling, tools: Tools) {
         let mut groups = self.groups.lock().expect("no holder can panic");
         if let Some(group) = groups.get(key).filter(|group| !group.task.is_finished()) {
             group.settings.send_if_modified(|current| {
@@ -92,7 +114,7 @@ impl Scaling {
         }
         let (settings, receiver) = watch::channel(wanted);
         let (publish, view) = watch::channel(View::default());
-        let task = tokio::spawn(group::run(key.clone(), receiver, publish, context.clone(), self.epoch));
+        let task = tokio::spawn(group::run(key.clone(), receiver, publish, tools, self.epoch));
         groups.insert(key.clone(), Group { settings, view, task });
     }
 

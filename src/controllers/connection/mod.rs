@@ -9,11 +9,11 @@ use kube::ResourceExt;
 use weir_api::{Connection, Topic, condition, connection::ConnectionStatus};
 use weir_model::names::{CONNECTION_FINALIZER, TOPIC_FINALIZER};
 
-use super::verdict::{is_paused, newly_stalled, now, paused};
+use super::verdict::{is_paused, newly_stalled, paused};
 use crate::{
     catalog::Key,
     context::Context,
-    kubernetes::{KubernetesError, events::Notice, runner::Next},
+    kubernetes::{KubernetesError, events::Notice, now, runner::Next},
 };
 
 /// Time between two looks at a Connection that works: Secrets are read again and the brokers are asked.

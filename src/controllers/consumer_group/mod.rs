@@ -14,12 +14,12 @@ use weir_model::names::{KIND_LABEL, NAME_LABEL};
 
 use super::{
     pod::GROUP_KIND,
-    verdict::{is_paused, newly_stalled, now, paused},
+    verdict::{is_paused, newly_stalled, paused},
 };
 use crate::{
     catalog::Key,
     context::Context,
-    kubernetes::{KubernetesError, events::Notice, request, runner::Next},
+    kubernetes::{KubernetesError, events::Notice, now, request, runner::Next},
 };
 
 /// Time between two writes of a lag that nobody decided on.
@@ -83,7 +83,7 @@ async fn act(
             }
             let deployment = &run.workload.deployment;
             context.applier.child(deployment, observed.deployment.as_deref(), "apply the Deployment").await?;
-            context.scaling.ensure(key, run.scaling.clone(), context);
+            context.scaling.ensure(key, run.scaling.clone(), context.scaling_tools());
             sweep(group, key, observed, run, context).await
         }
         // What runs goes on running: the last good state is kept.

@@ -9,10 +9,10 @@ use std::{sync::Arc, time::Duration};
 
 use weir_api::{ProducerJob, condition, producer_job::ProducerJobStatus};
 
-use super::verdict::{is_paused, newly_stalled, now, paused};
+use super::verdict::{is_paused, newly_stalled, paused};
 use crate::{
     context::Context,
-    kubernetes::{KubernetesError, events::Notice, runner::Next},
+    kubernetes::{KubernetesError, events::Notice, now, runner::Next},
 };
 
 /// Time between two looks at a running job's counts.

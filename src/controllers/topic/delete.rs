@@ -17,8 +17,8 @@ use super::{
 use crate::{
     catalog::Key,
     context::Context,
-    controllers::verdict::{Verdict, VerdictKind, now, sentence},
-    kubernetes::{KubernetesError, events::Notice, runner::Next},
+    controllers::verdict::{Verdict, VerdictKind, sentence},
+    kubernetes::{KubernetesError, events::Notice, now, runner::Next},
 };
 
 /// One visit of an object that is being deleted.

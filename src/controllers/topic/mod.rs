@@ -15,10 +15,10 @@ use weir_api::{
 };
 use weir_model::names::TOPIC_FINALIZER;
 
-use super::verdict::{is_paused, newly_stalled, now, paused};
+use super::verdict::{is_paused, newly_stalled, paused};
 use crate::{
     context::Context,
-    kubernetes::{KubernetesError, events::Notice, runner::Next},
+    kubernetes::{KubernetesError, events::Notice, now, runner::Next},
 };
 
 /// Longest pause between attempts.
