@@ -25,6 +25,7 @@ size_bytes=${SIZE:-100}
 rounds=${ROUNDS:-3}
 partitions=${PARTITIONS:-6}
 linger_ms=${LINGER_MS:-5}
+consumed_keys=${KEYS:-0}
 order=${ORDER:-Key}
 in_flight_records=${IN_FLIGHT:-500}
 all_cases='produce produce_json consume'
@@ -92,10 +93,11 @@ expect_records() { # TOPIC COUNT WHO: the topic holds as many records as somebod
   [ "$held" = "$2" ] || die "$3 wrote $held records to topic $1 instead of $2."
 }
 
-# Starts a program in the background; `running` is its id. The CPU clock of `finished` begins here.
+# Starts a program in the background; `running` is its id. The CPU clock of `finished` begins here. Without --foreground, timeout
+# would pass a SIGTERM on twice, to its child and to its process group, and a second one tells the worker to end at once.
 begin() { # COMMAND...
   times > "$work/times-before"
-  timeout "$limit_s" "$@" > "$work/output" 2> "$work/errors" &
+  timeout --foreground "$limit_s" "$@" > "$work/output" 2> "$work/errors" &
   running=$!
 }
 
@@ -115,11 +117,11 @@ write_config() { # the task on standard input
     connection: {bootstrapServers: ($servers | split(",")), tls: false, caFile: false}}' > "$work/config/config.json"
 }
 
-weir_produce() { # TOPIC COUNT ENCODING COMPRESSION: sets rate and cpu_s
+weir_produce() { # TOPIC COUNT ENCODING COMPRESSION [KEYS]: sets rate and cpu_s; KEYS is how many distinct ones, 0 for none
   local encoding=$3 compression=$4
   jq -n --arg topic "$1" --argjson records "$2" --arg encoding "$encoding" --arg compression "${compression^}" \
-    --argjson size "$size_bytes" --argjson linger "$linger_ms" '{produce: {$topic, $records, runId: "bench", $encoding,
-      generator: {sizeBytes: $size, keys: "none", seed: 1},
+    --argjson size "$size_bytes" --argjson linger "$linger_ms" --argjson keys "${5:-0}" '{produce: {$topic, $records, runId: "bench", $encoding,
+      generator: {sizeBytes: $size, keys: (if $keys == 0 then "none" else {uniform: {cardinality: $keys}} end), seed: 1},
       delivery: {acks: "All", idempotent: true, $compression, lingerMs: $linger}}}' | write_config
   begin "$worker" produce --config "$work/config" --credentials "$work/credentials" --listen 127.0.0.1:0 \
     --termination-message "$work/termination.json"
@@ -239,7 +241,7 @@ consume_case() { # TOPIC
 # What is consumed later, what Kafka's producer will repeat, and a first run that wakes the brokers.
 prepare() {
   create_topic "$prefix-filled"
-  weir_produce "$prefix-filled" "$consumed_records" Raw none
+  weir_produce "$prefix-filled" "$consumed_records" Raw none "$consumed_keys"
   create_topic "$prefix-sample"
   weir_produce "$prefix-sample" "$sample_records" Json none
   kafka-console-consumer --topic "$prefix-sample" --from-beginning --max-messages "$sample_records" > "$work/sample" 2> "$work/errors" ||
@@ -254,10 +256,10 @@ settings() { # prints them as JSON
     --argjson rounds "$rounds" --argjson partitions "$partitions" --argjson replication_factor "$replication" --argjson linger_ms "$linger_ms" --argjson batch_bytes "$batch_bytes" \
     --argjson buffer_bytes "$buffer_bytes" --argjson fetch_bytes "$fetch_bytes" --argjson commit_interval_ms "$commit_interval_ms" \
     --argjson session_timeout_ms "$session_timeout_ms" --arg weir_order "$order" --argjson weir_in_flight_records "$in_flight_records" \
-    --arg kafka_jvm "$jvm_options" --arg kafka "$(kafka-topics --version)" --argjson cores "$(nproc)" --arg load "$(cut -d' ' -f1-3 /proc/loadavg)" \
+    --argjson distinct_keys "$consumed_keys" --arg kafka_jvm "$jvm_options" --arg kafka "$(kafka-topics --version)" --argjson cores "$(nproc)" --arg load "$(cut -d' ' -f1-3 /proc/loadavg)" \
     '{$records, $consumed_records, $size_bytes, $rounds, acks: "all", idempotence: true, compression: {produce: "none", produce_json: "lz4"},
-      $linger_ms, $batch_bytes, $buffer_bytes, $partitions, $replication_factor, min_insync_replicas: 2, keys: "none",
-      consume: {isolation: "read_committed", $fetch_bytes, $commit_interval_ms, $session_timeout_ms, $weir_order, $weir_in_flight_records,
+      $linger_ms, $batch_bytes, $buffer_bytes, $partitions, $replication_factor, min_insync_replicas: 2,
+      consume: {$distinct_keys, isolation: "read_committed", $fetch_bytes, $commit_interval_ms, $session_timeout_ms, $weir_order, $weir_in_flight_records,
         weir_max_concurrency: 256, weir_handler: "discard"},
       $kafka_jvm, $kafka, $cores, load_average_before: $load}'
 }
@@ -289,8 +291,8 @@ report() { # writes the result and prints the table
 
 main() {
   local case
-  [[ $records$consumed_records$size_bytes$rounds$partitions$linger_ms$in_flight_records =~ ^[0-9]+$ && $rounds -ge 1 ]] ||
-    die "RECORDS, CONSUMED_RECORDS, SIZE, ROUNDS, PARTITIONS, LINGER_MS and IN_FLIGHT are whole numbers, and ROUNDS is at least 1."
+  [[ $records$consumed_records$size_bytes$rounds$partitions$linger_ms$consumed_keys$in_flight_records =~ ^[0-9]+$ && $rounds -ge 1 ]] ||
+    die "RECORDS, CONSUMED_RECORDS, SIZE, ROUNDS, PARTITIONS, LINGER_MS, KEYS and IN_FLIGHT are whole numbers, and ROUNDS is at least 1."
   for case in "${cases[@]}"; do
     [[ " $all_cases " == *" $case "* ]] || die "There is no case $case; CASES takes some of: $all_cases."
   done
