@@ -43,7 +43,7 @@ struct Seen {
 
 impl Statuses {
     /// Begins to record, on the runtime that runs now.
-    pub(crate) fn record(&self, client: Client) {
+    pub(crate) fn record(&self, client: &Client) {
         for (kind, plural) in KINDS {
             let resource =
                 ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, VERSION, kind), plural);

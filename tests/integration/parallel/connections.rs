@@ -25,16 +25,16 @@ cases![
 ];
 
 /// The Connection `kafka` under another name, with a part of its spec changed.
-fn connection(ns: &TestNamespace, name: &str, pointer: &str, value: Value) -> Value {
+fn connection(ns: &TestNamespace, name: &str, pointer: &str, value: &Value) -> Value {
     let mut connection = ns.connection();
     connection["metadata"]["name"] = json!(name);
     if let Some(place) = connection.pointer_mut(pointer) {
-        *place = value;
+        *place = value.clone();
     }
     connection
 }
 
-fn secret(ns: &TestNamespace, name: &str, data: Value) -> Value {
+fn secret(ns: &TestNamespace, name: &str, data: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": ns.name}, "stringData": data})
 }
 
@@ -58,7 +58,7 @@ async fn refused(ns: &TestNamespace, name: &str, reason: &str, expected: KStatus
 async fn every_mechanism_connects(ns: TestNamespace) -> anyhow::Result<()> {
     let mechanisms = [("scram-512", "ScramSha512"), ("scram-256", "ScramSha256"), ("plain", "Plain")];
     for (name, type_) in mechanisms {
-        ns.apply(&connection(&ns, name, "/spec/authentication/type", json!(type_))).await?;
+        ns.apply(&connection(&ns, name, "/spec/authentication/type", &json!(type_))).await?;
     }
     for (name, _) in mechanisms {
         connected(&ns, name).await?;
@@ -71,11 +71,11 @@ async fn every_mechanism_connects(ns: TestNamespace) -> anyhow::Result<()> {
 async fn a_wrong_password_is_told_and_forgotten_once_the_secret_is_right(
     ns: TestNamespace,
 ) -> anyhow::Result<()> {
-    let password = |text: &str| secret(&ns, "password", json!({"password": text}));
+    let password = |text: &str| secret(&ns, "password", &json!({"password": text}));
     ns.apply(&password("wrong")).await?;
     let pointer = "/spec/authentication/passwordSecretRef";
     let reference = json!({"name": "password", "key": "password"});
-    ns.apply(&connection(&ns, "kafka", pointer, reference)).await?;
+    ns.apply(&connection(&ns, "kafka", pointer, &reference)).await?;
     let message = refused(&ns, "kafka", "AuthenticationFailed", KStatus::Failed).await?;
     ensure!(!message.contains("wrong"), "the password is told: {message}");
     said::<Connection>(&ns, "kafka", "Authenticated", "False", "AuthenticationFailed").await?;
@@ -86,12 +86,12 @@ async fn a_wrong_password_is_told_and_forgotten_once_the_secret_is_right(
 async fn an_authority_that_did_not_sign_is_told_and_forgotten_once_it_is_right(
     ns: TestNamespace,
 ) -> anyhow::Result<()> {
-    ns.apply(&secret(&ns, "authority", json!({"ca.crt": ns.rig.other_ca_pem()?}))).await?;
+    ns.apply(&secret(&ns, "authority", &json!({"ca.crt": ns.rig.other_ca_pem()?}))).await?;
     let reference = json!({"name": "authority", "key": "ca.crt"});
-    ns.apply(&connection(&ns, "kafka", "/spec/tls/caSecretRef", reference)).await?;
+    ns.apply(&connection(&ns, "kafka", "/spec/tls/caSecretRef", &reference)).await?;
     let message = refused(&ns, "kafka", "TlsFailed", KStatus::Failed).await?;
     ensure!(message.contains("caSecretRef"), "{message}");
-    ns.apply(&secret(&ns, "authority", json!({"ca.crt": ns.rig.ca_pem()?}))).await?;
+    ns.apply(&secret(&ns, "authority", &json!({"ca.crt": ns.rig.ca_pem()?}))).await?;
     connected(&ns, "kafka").await
 }
 
@@ -99,18 +99,18 @@ async fn a_missing_secret_or_key_is_told_and_forgotten_once_it_is_there(
     ns: TestNamespace,
 ) -> anyhow::Result<()> {
     let pointer = "/spec/authentication/passwordSecretRef";
-    ns.apply(&connection(&ns, "no-secret", pointer, json!({"name": "absent", "key": "password"}))).await?;
-    ns.apply(&connection(&ns, "no-key", pointer, json!({"name": CREDENTIALS, "key": "passphrase"}))).await?;
+    ns.apply(&connection(&ns, "no-secret", pointer, &json!({"name": "absent", "key": "password"}))).await?;
+    ns.apply(&connection(&ns, "no-key", pointer, &json!({"name": CREDENTIALS, "key": "passphrase"}))).await?;
     let message = refused(&ns, "no-secret", "SecretMissing", KStatus::Failed).await?;
     ensure!(message.contains("Secret absent does not exist"), "{message}");
     let message = refused(&ns, "no-key", "SecretMissing", KStatus::Failed).await?;
     ensure!(message.contains("has no key passphrase") && message.contains("password"), "{message}");
     let password = ns.rig.password("weir")?;
-    ns.apply(&secret(&ns, "absent", json!({"password": password}))).await?;
+    ns.apply(&secret(&ns, "absent", &json!({"password": password}))).await?;
     ns.apply(&secret(
         &ns,
         CREDENTIALS,
-        json!({
+        &json!({
             "username": "weir", "password": password, "passphrase": password, "ca.crt": ns.rig.ca_pem()?
         }),
     ))
@@ -123,7 +123,7 @@ async fn an_unknown_host_is_told_and_forgotten_once_the_address_is_right(
     ns: TestNamespace,
 ) -> anyhow::Result<()> {
     let host = json!(["no-such-host.invalid:9093"]);
-    ns.apply(&connection(&ns, "kafka", "/spec/bootstrapServers", host)).await?;
+    ns.apply(&connection(&ns, "kafka", "/spec/bootstrapServers", &host)).await?;
     let message = refused(&ns, "kafka", "HostNotFound", KStatus::InProgress).await?;
     ensure!(message.contains("no-such-host.invalid"), "{message}");
     ns.apply(&ns.connection()).await?;
