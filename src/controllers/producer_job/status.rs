@@ -43,7 +43,7 @@ pub(crate) fn status(
         (Plan::Wait(verdict), _) => {
             (verdict.clone(), Finding::no(condition::COMPLETED, "NotStarted", &verdict.message))
         }
-        (Plan::Ended, JobState::Succeeded(batch)) => succeeded(job, &mut next, batch),
+        (Plan::Ended, JobState::Succeeded(batch)) => succeeded(job, &mut next, batch, now),
         (Plan::Ended, JobState::Failed(_)) => failed(job, &next, observed),
         (Plan::Start(_) | Plan::Running | Plan::Ended, _) => running(job, &next, observed),
     };
@@ -62,13 +62,14 @@ fn count(status: &mut ProducerJobStatus, progress: &ProduceStatus) {
     status.records_per_second = number(progress.records_per_second);
 }
 
-fn succeeded(job: &ProducerJob, next: &mut ProducerJobStatus, batch: &Job) -> (Verdict, Finding) {
+fn succeeded(job: &ProducerJob, next: &mut ProducerJobStatus, batch: &Job, now: &Time) -> (Verdict, Finding) {
     // The worker ends with 0 only when every record was acknowledged; its pod may be gone already.
     next.generated = Some(job.spec.records);
     next.acknowledged = Some(job.spec.records);
     next.failed = Some(0);
-    next.completion_time =
-        batch.status.as_ref().and_then(|s| s.completion_time.clone()).or(next.completion_time.take());
+    // Kubernetes knows of success a moment before it notes the time.
+    let noted = batch.status.as_ref().and_then(|s| s.completion_time.clone());
+    next.completion_time = noted.or_else(|| Some(now.clone()));
     let message = format!(
         "All {} records were acknowledged by the brokers, {} per second.",
         job.spec.records,
@@ -78,6 +79,14 @@ fn succeeded(job: &ProducerJob, next: &mut ProducerJobStatus, batch: &Job) -> (V
         Verdict::new(VerdictKind::Ready, "Completed", &message),
         Finding::yes(condition::COMPLETED, "Completed", message),
     )
+}
+
+/// When the Job succeeded. Kubernetes says that it did (`SuccessCriteriaMet`) a moment before it writes `completionTime`, and
+/// a run that is over is not visited again.
+fn ended(batch: &Job) -> Option<Time> {
+    let status = batch.status.as_ref()?;
+    let criteria = status.conditions.iter().flatten().find(|c| c.type_ == "SuccessCriteriaMet");
+    status.completion_time.clone().or_else(|| criteria?.last_transition_time.clone())
 }
 
 fn failed(job: &ProducerJob, next: &ProducerJobStatus, observed: &Observed) -> (Verdict, Finding) {
