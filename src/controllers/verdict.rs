@@ -77,8 +77,13 @@ pub(crate) fn paused(previous: &[Condition], generation: i64) -> Vec<Condition> 
         .collect();
     let message =
         format!("The object is paused; remove the annotation {PAUSED_ANNOTATION} to let Weir continue.");
-    let finding = Finding::yes(condition::PAUSED, "Paused", message);
-    conditions.extend(condition::conditions(previous, &[finding], generation, &now()));
+    let mut findings = Vec::new();
+    if !conditions.iter().any(|c| c.type_ == condition::READY) {
+        // Paused before the first visit: silence would read as success.
+        findings.push(Finding::unknown(condition::READY, "Paused", &message));
+    }
+    findings.push(Finding::yes(condition::PAUSED, "Paused", message));
+    conditions.extend(condition::conditions(previous, &findings, generation, &now()));
     conditions
 }
 
@@ -104,6 +109,13 @@ pub(crate) fn newly_stalled<'a>(previous: &[Condition], next: &'a [Condition]) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_object_paused_before_its_first_visit_is_not_taken_for_ready() {
+        let conditions = paused(&[], 1);
+        assert!(conditions.iter().any(|c| c.type_ == condition::READY && c.status == "Unknown"));
+        assert_eq!(paused(&conditions, 2).len(), 2, "each condition stands there once");
+    }
 
     #[test]
     fn reconciling_and_stalled_never_stand_together() {
