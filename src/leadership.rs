@@ -44,9 +44,10 @@ pub(crate) struct LeaseSettings {
 }
 
 impl LeaseSettings {
-    /// Time between renewals.
+    /// Time between renewals: short, so that the API server may be away for most of the time that we lead, as it is while
+    /// it restarts.
     fn renew(&self) -> Duration {
-        self.duration / 3
+        self.duration / 7
     }
 
     /// Time between looks of a candidate, and after a renewal that failed.
