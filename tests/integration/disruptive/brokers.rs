@@ -87,9 +87,7 @@ async fn an_outage_of_all_brokers_moves_nobody_and_ends_by_itself(ns: TestNamesp
     };
     let outcome = outage.await;
     // Whatever happened: the next test needs brokers.
-    for broker in 1..=3 {
-        ns.rig.broker(Fault::Start, broker).await?;
-    }
+    ns.rig.repair().await?;
     outcome?;
     wait::until_condition::<Connection>(&ns.api(), "kafka", "Ready", "True", PATIENCE).await?;
     measured(&ns, "billing").await?;
