@@ -68,8 +68,7 @@ fn succeeded(job: &ProducerJob, next: &mut ProducerJobStatus, batch: &Job, now: 
     next.acknowledged = Some(job.spec.records);
     next.failed = Some(0);
     // Kubernetes knows of success a moment before it notes the time.
-    let noted = batch.status.as_ref().and_then(|s| s.completion_time.clone());
-    next.completion_time = noted.or_else(|| Some(now.clone()));
+    next.completion_time = ended(batch).or_else(|| Some(now.clone()));
     let message = format!(
         "All {} records were acknowledged by the brokers, {} per second.",
         job.spec.records,
