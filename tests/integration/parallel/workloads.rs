@@ -11,7 +11,7 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::process::Command;
 use weir_api::ConsumerGroup;
-use weir_test_support::{TestNamespace, Witness, helm, operator, program, wait};
+use weir_test_support::{TestNamespace, Witness, operator, program, wait};
 
 use crate::{
     lane::cases,
@@ -27,7 +27,7 @@ cases![
     the_log_handler_writes_every_record_and_discard_none,
     your_own_image_is_told_where_kafka_is,
     a_crashing_image_is_told_and_forgotten_once_it_is_right,
-    an_image_that_cannot_be_had_is_told,
+    an_image_that_cannot_be_had_is_told_and_forgotten_once_it_can,
 ];
 
 const RECORDS: u64 = 8_000;
@@ -172,22 +172,17 @@ async fn a_crashing_image_is_told_and_forgotten_once_it_is_right(ns: TestNamespa
     Ok(())
 }
 
-async fn an_image_that_cannot_be_had_is_told(ns: TestNamespace) -> anyhow::Result<()> {
+async fn an_image_that_cannot_be_had_is_told_and_forgotten_once_it_can(
+    ns: TestNamespace,
+) -> anyhow::Result<()> {
     connect(&ns).await?;
     create_topic(&ns, "orders", 2).await?;
     let absent = json!({"image": "localhost/no-such-image:1", "imagePullPolicy": "Never"});
     ns.apply(&own(&ns, &absent)).await?;
     let message = said::<ConsumerGroup>(&ns, "own", "WorkloadReady", "False", "ImageUnavailable").await?;
     ensure!(message.contains("localhost/no-such-image:1"), "{message}");
-    ns.apply(&own(
-        &ns,
-        &json!({"image": helm::image(), "command": ["weir"], "args": ["crds", "--output", "/"]}),
-    ))
-    .await?;
-    // A program that ends at once and well is restarted like any other; it is not taken for a missing image.
-    wait::until::<ConsumerGroup>(&ns.api(), "own", "another reason", PATIENCE, |group| {
-        wait::condition(group, "WorkloadReady").is_some_and(|c| c["reason"] != "ImageUnavailable")
-    })
-    .await?;
+    ns.apply(&own(&ns, &json!({"image": "localhost/weir-sequence-sink:dev"}))).await?;
+    said::<ConsumerGroup>(&ns, "own", "Ready", "True", "Consuming").await?;
+    said::<ConsumerGroup>(&ns, "own", "WorkloadReady", "True", "Ready").await?;
     Ok(())
 }
