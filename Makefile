@@ -41,6 +41,10 @@ rig-down: ## Stop the rig and leave nothing behind
 prerequisites:
 	@command -v cargo > /dev/null || { echo "Rust is missing; install it from https://rustup.rs (rust-toolchain.toml names the version)." >&2; exit 1; }
 	@$(rig) prerequisites
+	@# Checkouts share the cache of compiled programs, and cargo compares times, not contents: sources that were last compiled
+	@# in another checkout count as changed.
+	@[ "$$(cat $(CARGO_TARGET_DIR)/checkout 2> /dev/null)" = "$(CURDIR)" ] || { \
+	  mkdir -p $(CARGO_TARGET_DIR) && find src crates tests -name '*.rs' -exec touch -c {} + && echo "$(CURDIR)" > $(CARGO_TARGET_DIR)/checkout; }
 
 build: prerequisites ## Build the programs
 	$(cargo) build $(release) --workspace --bins
