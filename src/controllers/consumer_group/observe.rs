@@ -6,13 +6,12 @@ use std::sync::Arc;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{Api, ResourceExt};
 use weir_api::{Connection, ConsumerGroup};
-use weir_model::names::{KIND_LABEL, NAME_LABEL};
 
 use crate::{
-    catalog::Key,
+    catalog::{Key, User},
     context::Context,
     controllers::pod::{
-        GROUP_KIND, Topics,
+        Topics, served,
         trouble::{Trouble, trouble},
     },
     controllers::verdict::is_young,
@@ -68,9 +67,6 @@ pub(crate) async fn observe(
 }
 
 fn pods(key: &Key, context: &Context) -> Vec<Arc<Pod>> {
-    context.stores().pods.state_filter(|pod| {
-        pod.namespace().as_deref() == Some(&key.namespace)
-            && pod.labels().get(KIND_LABEL).map(String::as_str) == Some(GROUP_KIND)
-            && pod.labels().get(NAME_LABEL) == Some(&key.name)
-    })
+    let group = User::Group(key.clone());
+    context.stores().pods.state_filter(|pod| served(pod).as_ref() == Some(&group))
 }
