@@ -38,14 +38,6 @@ impl Verdict {
         Self { kind, reason, message: message.into() }
     }
 
-    /// The Connection that an object names leads nowhere yet.
-    pub(crate) fn not_connected(connection: &str) -> Self {
-        let message = format!(
-            "Connection {connection} has not reached its Kafka cluster yet; see kubectl describe connection {connection}."
-        );
-        Self::new(VerdictKind::Progressing, "ConnectionNotReady", message)
-    }
-
     /// The summary conditions.
     pub(crate) fn findings(&self) -> Vec<Finding> {
         let Self { kind, reason, message } = self;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{Api, ResourceExt};
 use weir_api::{Connection, ConsumerGroup};
+use weir_model::names::{KIND_LABEL, NAME_LABEL};
 
 use crate::{
-    catalog::{Key, User},
+    catalog::Key,
     context::Context,
     controllers::pod::{
-        Topics, served,
+        GROUP_KIND, Topics,
         trouble::{Trouble, trouble},
     },
     controllers::verdict::is_young,
@@ -67,6 +68,9 @@ pub(crate) async fn observe(
 }
 
 fn pods(key: &Key, context: &Context) -> Vec<Arc<Pod>> {
-    let group = User::Group(key.clone());
-    context.stores().pods.state_filter(|pod| served(pod).as_ref() == Some(&group))
+    context.stores().pods.state_filter(|pod| {
+        pod.namespace().as_deref() == Some(&key.namespace)
+            && pod.labels().get(KIND_LABEL).map(String::as_str) == Some(GROUP_KIND)
+            && pod.labels().get(NAME_LABEL) == Some(&key.name)
+    })
 }

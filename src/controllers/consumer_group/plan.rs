@@ -87,7 +87,7 @@ fn check(group: &ConsumerGroup, observed: &Observed, settings: &Settings) -> Res
             format!("A Deployment {name} exists that does not belong to this object; rename one of the two.");
         return Err(Verdict::new(VerdictKind::Stalled, "WorkloadConflict", message));
     }
-    let waiting = Verdict::not_connected(&group.spec.connection_ref.name);
+    let waiting = not_connected(group);
     let (connection, connected) =
         observed.connection.as_ref().zip(observed.connected.as_ref()).ok_or(waiting)?;
     let topics = resolved(&observed.topics, observed.young)?;
@@ -111,6 +111,14 @@ fn check(group: &ConsumerGroup, observed: &Observed, settings: &Settings) -> Res
     };
     let scaling = GroupScaling { handle: Some(connected.handle.clone()), watch: Some(watch), mode };
     Ok(Run { workload, scaling, topics })
+}
+
+fn not_connected(group: &ConsumerGroup) -> Verdict {
+    let name = &group.spec.connection_ref.name;
+    let message = format!(
+        "Connection {name} has not reached its Kafka cluster yet; see kubectl describe connection {name}."
+    );
+    Verdict::new(VerdictKind::Progressing, "ConnectionNotReady", message)
 }
 
 fn resolved(topics: &Topics, young: bool) -> Result<Vec<String>, Verdict> {

@@ -7,15 +7,15 @@ use kube::{Api, ResourceExt};
 use weir_api::{Connection, ProducerJob};
 use weir_kafka::KafkaError;
 use weir_model::{
-    names::{WORKER_CONTAINER, WORKER_PORT},
+    names::{KIND_LABEL, NAME_LABEL, WORKER_CONTAINER, WORKER_PORT},
     worker_status::ProduceStatus,
 };
 
 use crate::{
-    catalog::{Key, User},
+    catalog::Key,
     context::Context,
     controllers::pod::{
-        Topics, served,
+        JOB_KIND, Topics,
         trouble::{Trouble, trouble},
     },
     controllers::verdict::is_young,
@@ -144,9 +144,12 @@ fn topic_error(name: String, error: &KafkaError) -> TopicState {
 }
 
 fn pods(key: &Key, job: &ProducerJob, context: &Context) -> Vec<Arc<Pod>> {
-    let (user, run) = (User::Job(key.clone()), job.metadata.uid.as_ref());
+    let uid = job.metadata.uid.clone();
     context.stores().pods.state_filter(|pod| {
-        served(pod).as_ref() == Some(&user) && pod.labels().get(super::workload::RUN_LABEL) == run
+        pod.namespace().as_deref() == Some(&key.namespace)
+            && pod.labels().get(KIND_LABEL).map(String::as_str) == Some(JOB_KIND)
+            && pod.labels().get(NAME_LABEL) == Some(&key.name)
+            && pod.labels().get(super::workload::RUN_LABEL) == uid.as_ref()
     })
 }
 

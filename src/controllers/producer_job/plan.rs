@@ -60,7 +60,14 @@ pub(crate) fn plan(job: &ProducerJob, before: &ProducerJobStatus, observed: &Obs
         JobState::Absent => {}
     }
     let Some((connection, secret_versions)) = &observed.connection else {
-        return Plan::Wait(Verdict::not_connected(&job.spec.connection_ref.name));
+        let name = &job.spec.connection_ref.name;
+        return wait(
+            VerdictKind::Progressing,
+            "ConnectionNotReady",
+            format!(
+                "Connection {name} has not reached its Kafka cluster yet; see kubectl describe connection {name}."
+            ),
+        );
     };
     let topic = match &observed.topic {
         TopicState::Exists(topic) => topic,

@@ -57,9 +57,7 @@ pub(crate) fn plan(topic: &Topic, before: &TopicStatus, observed: &Observed) -> 
         return Plan::Wait(Verdict::new(VerdictKind::Stalled, "InternalTopic", message));
     }
     match observed {
-        Observed::NotConnected => {
-            unreachable(topic, before, Verdict::not_connected(&topic.spec.connection_ref.name))
-        }
+        Observed::NotConnected => unreachable(topic, before, not_connected(topic)),
         Observed::OwnedBy(owner) => Plan::Wait(Verdict::new(
             VerdictKind::Stalled,
             "TopicConflict",
@@ -72,6 +70,17 @@ pub(crate) fn plan(topic: &Topic, before: &TopicStatus, observed: &Observed) -> 
         Observed::Missing { cluster_id } => missing(before, &name, cluster_id),
         Observed::Present(present) => existing(topic, before, present, &name),
     }
+}
+
+fn not_connected(topic: &Topic) -> Verdict {
+    Verdict::new(
+        VerdictKind::Progressing,
+        "ConnectionNotReady",
+        format!(
+            "Connection {0} has not reached its Kafka cluster yet; see kubectl describe connection {0}.",
+            topic.spec.connection_ref.name
+        ),
+    )
 }
 
 fn failed(topic: &Topic, before: &TopicStatus, error: &weir_kafka::KafkaError) -> Plan {
