@@ -58,8 +58,8 @@ broker_properties() { # ID
   cat <<PROPERTIES
 process.roles=broker,controller
 node.id=$1
-controller.quorum.voters=1@127.0.0.1:39091,2@127.0.0.1:39092,3@127.0.0.1:39093
-listeners=PLAIN://127.0.0.1:1909$1,SECURE://$node_ip:2909$1,PODS://$node_ip:4909$1,CONTROLLER://127.0.0.1:3909$1
+controller.quorum.voters=1@127.0.0.1:24091,2@127.0.0.1:24092,3@127.0.0.1:24093
+listeners=PLAIN://127.0.0.1:1909$1,SECURE://$node_ip:2909$1,PODS://$node_ip:4909$1,CONTROLLER://127.0.0.1:2409$1
 advertised.listeners=PLAIN://127.0.0.1:1909$1,SECURE://$node_ip:2909$1,PODS://$node_ip:4909$1
 listener.security.protocol.map=PLAIN:PLAINTEXT,SECURE:SASL_SSL,PODS:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAIN
